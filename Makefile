@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MPL-2.0
+# Each target sets up what it needs in its own virtual environment, once.
+
+PYTHON ?= python3
+OUTPUT ?= demo_output
+PYTEST_ARGS ?=
+# An index with another build of torch, e.g. https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet \
+	--constraint constraints.txt
+TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
+SOURCES := setup.py pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp ## reconstruct digits from 3, 5, 10 and 30 projections
+	$(BIN)/odl-genreg demo --output $(OUTPUT)
+
+test: $(VENV)/test.stamp ## run the fast tests (slow ones: PYTEST_ARGS="-m slow")
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/lint.stamp ## check style, format and spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+docs: $(VENV)/docs.stamp ## build the documentation in docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+
+bench: $(VENV)/demo.stamp ## run the scripts in benchmarks/
+	@test -d benchmarks || echo "This checkout has no benchmarks."
+	@for script in $(wildcard benchmarks/*.py); do \
+		echo $$script; $(BIN)/python $$script || exit 1; \
+	done
+
+clean: ## remove the virtual environment and all that was built
+	rm -rf $(VENV) build dist *.egg-info $(OUTPUT) docs/_build docs/generated
+	rm -rf .pytest_cache .ruff_cache
+	find odl_genreg tests examples -name __pycache__ -prune -exec rm -rf {} + || true
+
+$(VENV)/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "PYTHON must be Python 3.11 or newer, got $$($(PYTHON) --version 2>&1);" \
+			"name another one: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch comes first and alone: its index may differ, and the rest then finds it there.
+$(VENV)/torch.stamp: $(VENV)/python.stamp constraints.txt
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	@touch $@
+
+$(VENV)/demo.stamp $(VENV)/test.stamp $(VENV)/docs.stamp: \
+$(VENV)/%.stamp: $(VENV)/torch.stamp $(SOURCES)
+	$(PIP) --editable ".[$*]"
+	@touch $@
+
+$(VENV)/lint.stamp: $(VENV)/python.stamp constraints.txt
+	$(PIP) ruff codespell
+	@touch $@

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Generators as files: safetensors for the numbers, JSON for what they mean."""
+
+import hashlib
+import json
+import os
+import pathlib
+
+import odl
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from .generator import Generator
+from .networks import VAE
+from .torch_bridge import torch_dtype
+
+__all__ = ("load_generator", "save_generator", "shipped_generators")
+
+FORMAT = 1
+WEIGHTS = pathlib.Path(__file__).parent / "weights"
+
+
+def shipped_generators() -> list[str]:
+    """Return the names of the generators that ship with the package.
+
+    Examples
+    --------
+    >>> ogr.checkpoint.shipped_generators()
+    ['mnist-vae']
+    """
+    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+
+
+def save_generator(
+    path,
+    generator: Generator,
+    *,
+    architecture: dict | None = None,
+    description: dict | None = None,
+    dtype: torch.dtype | None = None,
+):
+    """Write a generator as ``path.safetensors`` and ``path.json``.
+
+    Each file is written under a temporary name and moved in place, the description
+    last: a checkpoint on disk is whole or an error.
+
+    Parameters
+    ----------
+    path : path-like
+        Where to write, with or without suffix.
+    generator : `Generator`
+        Generator to write.
+    architecture : dict, optional
+        ``{"name": "vae", "arguments": {...}}`` of a network of this package. Without,
+        loading needs the network.
+    description : dict, optional
+        What else to know: training data, seed, versions, figures.
+    dtype : torch.dtype, optional
+        Floating-point type of the stored weights, such as ``torch.float16``. Default:
+        that of the generator.
+
+    Raises
+    ------
+    ValueError
+        If ``architecture`` is none of this package.
+    """
+    if architecture is not None:
+        _build(architecture)
+    tensors = _prefixed("network", generator.module)
+    if generator.encoder is not None:
+        tensors |= _prefixed("encoder", generator.encoder)
+    if dtype is not None:
+        tensors = {
+            name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+        }
+    content = save_tensors(tensors)
+    header = {
+        "format": FORMAT,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "architecture": architecture,
+        "image_shape": list(generator.range.shape),
+        "latent_shape": list(generator.domain.shape),
+        "intensity": list(generator.intensity),
+        "decoder_variance": generator.decoder_variance,
+    }
+    text = json.dumps(header | (description or {}), indent=2) + "\n"
+    weights, sheet = _files(path)
+    _write(weights, content)
+    _write(sheet, text.encode())
+
+
+def load_generator(
+    name,
+    image_space=None,
+    latent_space=None,
+    *,
+    network: torch.nn.Module | None = None,
+    encoder: torch.nn.Module | None = None,
+) -> Generator:
+    """Load a generator that ships with the package, or one from a file.
+
+    Loading runs no code of the file.
+
+    Parameters
+    ----------
+    name : str or path-like
+        Name of a shipped generator, see `shipped_generators`, or the path that
+        `save_generator` wrote.
+    image_space : `DiscretizedSpace`, optional
+        Space ``X``; the network is converted to its dtype and device. Default: cells of
+        side 1 and volume 1, dtype float32, on the CPU.
+    latent_space : `TensorSpace`, optional
+        Space ``Z``. Default: ``odl.rn`` with the dtype, impl and device of ``X``.
+    network, encoder : torch.nn.Module, optional
+        Modules that take the weights, for a checkpoint of a network that is none of
+        this package. They are changed.
+
+    Returns
+    -------
+    generator : `Generator`
+        The generator with its intensity mapping and decoder variance.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such checkpoint.
+    ValueError
+        If a file is damaged, of another format or architecture, or of another shape
+        than ``image_space``.
+
+    Examples
+    --------
+    >>> X = odl.uniform_discr([-1, -1], [1, 1], (28, 28), dtype="float32")
+    >>> G = ogr.load_generator("mnist-vae", image_space=X)
+    >>> G.domain
+    rn(16, dtype='float32')
+    """
+    weights, sheet = _find(name)
+    header = _header(sheet)
+    tensors = _tensors(weights, header)
+    if network is None:
+        network, encoder = _build(header["architecture"])
+    shape = tuple(header["image_shape"])
+    if image_space is None:
+        image_space = odl.uniform_discr([0] * len(shape), shape, shape, dtype="float32")
+    if image_space.shape != shape:
+        raise ValueError(
+            f"`image_space` must have the shape {shape} of the checkpoint, got "
+            f"{image_space.shape}; take an `image_space` of that shape, and compose the "
+            "regularizer with a resampling: `R @ odl.Resampling(X, image_space)`."
+        )
+    if latent_space is None:
+        latent_space = odl.rn(
+            tuple(header["latent_shape"]),
+            dtype=image_space.dtype_identifier,
+            impl=image_space.impl,
+            device=image_space.device,
+        )
+    if not any(key.startswith("encoder.") for key in tensors):
+        encoder = None
+    for prefix, module in (("network", network), ("encoder", encoder)):
+        if module is not None:
+            _fill(prefix, module, tensors)
+            module.to(image_space.device, torch_dtype(image_space))
+    return Generator(
+        network,
+        latent_space,
+        image_space,
+        encoder=encoder,
+        intensity=tuple(header["intensity"]),
+        decoder_variance=header["decoder_variance"],
+    )
+
+
+def _build(architecture):
+    """Return the untrained network and encoder of an architecture of this package."""
+    if architecture is None:
+        raise ValueError(
+            "`network` must be given for a checkpoint of a network that is none of this "
+            "package, got None; give the module, and its `encoder` if it has one."
+        )
+    if architecture.get("name") != "vae":
+        raise ValueError(
+            "`architecture` must have the name 'vae', got "
+            f"{architecture.get('name')!r}; give the `network` itself."
+        )
+    vae = VAE(**architecture["arguments"])
+    return vae.decoder, vae.mean_encoder
+
+
+def _prefixed(prefix, module):
+    state = module.state_dict()
+    return {f"{prefix}.{key}": state[key].cpu().contiguous() for key in state}
+
+
+def _fill(prefix, module, tensors):
+    prefix += "."
+    state = {
+        key.removeprefix(prefix): tensor
+        for key, tensor in tensors.items()
+        if key.startswith(prefix)
+    }
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"`{prefix[:-1]}` must have the parameters of the checkpoint, got others; "
+            f"build it as it was trained. {error}"
+        ) from error
+
+
+def _files(path):
+    path = pathlib.Path(path)
+    if path.suffix in (".safetensors", ".json"):
+        path = path.with_suffix("")
+    return (
+        path.parent / f"{path.name}{suffix}" for suffix in (".safetensors", ".json")
+    )
+
+
+def _find(name):
+    files = WEIGHTS / name if str(name) in shipped_generators() else name
+    weights, sheet = _files(files)
+    for path in (weights, sheet):
+        if not path.is_file():
+            raise FileNotFoundError(
+                "`name` must be a shipped generator or the path of a checkpoint, got "
+                f"{str(name)!r} and there is no {path}; shipped are "
+                f"{', '.join(shipped_generators())}."
+            )
+    return weights, sheet
+
+
+def _header(sheet):
+    try:
+        header = json.loads(sheet.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"`{sheet}` must be a JSON file, got a damaged one ({error}); copy the "
+            "checkpoint again."
+        ) from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        found = header.get("format") if isinstance(header, dict) else header
+        raise ValueError(
+            f"`{sheet}` must be a checkpoint of format {FORMAT}, got {found!r}; "
+            "write it again with `save_generator`."
+        )
+    return header
+
+
+def _tensors(weights, header):
+    content = weights.read_bytes()
+    if hashlib.sha256(content).hexdigest() != header["sha256"]:
+        raise ValueError(
+            f"`{weights}` must be the file that its description was written with, got "
+            f"another one of {len(content)} bytes, damaged, truncated or replaced; "
+            "copy both files of the checkpoint again."
+        )
+    try:
+        return load_tensors(content)
+    except SafetensorError as error:
+        raise ValueError(
+            f"`{weights}` must be a safetensors file, got a damaged one ({error}); "
+            "copy the checkpoint again."
+        ) from error
+
+
+def _write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)

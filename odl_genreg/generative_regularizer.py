@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: MPL-2.0
+"""R_G: the generative regularizer of any deviation, with its three views."""
+
+import math
+
+import odl
+import torch
+from odl import Operator
+from odl.functionals import Functional, IndicatorZero, L2NormSquared
+
+from .data_fidelity import SquaredL2
+from .deviation import envelope
+from .generator import Generator
+from .latent_objective import EliminatedObjective, LatentObjective, RangeObjective
+from .latent_prior import gaussian
+from .projection import InnerProblem, InnerSolution
+from .solvers.smoothness import is_smooth
+from .torch_bridge import as_element, as_tensor, batch_proximal
+
+__all__ = ("GenerativeRegularizer",)
+
+
+class GenerativeRegularizer(Functional):
+    """Generative regularizer ``R_G : X -> R``.
+
+        ``R_G(x) = min_z F(x - G(z)) + mu R_Z(z)``
+
+    Three views: this functional on ``X``; the functional `joint` on ``X x Z``; the
+    problem in ``z``, `latent_objective`.
+
+    Notes
+    -----
+    With a minimizer :math:`z^*(x)`, gradient (Riesz representer in ``X``) and proximal
+    are
+
+    .. math::
+        \\nabla R_G(x) &= \\nabla F(x - G(z^*(x))), \\\\
+        \\mathrm{prox}_{s R_G}(v) &= G(z) + \\mathrm{prox}_{s F}(v - G(z)), \\quad
+        z \\in \\arg\\min_z \\mathrm{env}_{s F}(v - G(z)) + \\mu R_Z(z),
+
+    exact as far as the inner problem is solved: from a fixed set of starts, to
+    ``||grad_z|| <= tol`` relative to the starts, the best kept. The result does not
+    depend on what was called before.
+
+    A nonsmooth ``F`` is replaced by its envelope with a small step for the search of
+    ``z``; the value is that of ``F`` itself, an upper bound that is tight to the
+    first order in `smoothing`. See `InnerProblem`.
+
+    References
+    ----------
+    [DCE2023] Duff M, Campbell N, and Ehrhardt M. *Regularising inverse problems with
+    generative machine learning models.* J Math Imaging Vis, 2023.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        deviation,
+        latent_prior=None,
+        mu: float = 1.0,
+        *,
+        num_starts: int = 4,
+        seed: int = 0,
+        tol: float = 1e-5,
+        maxiter: int = 500,
+        smoothing: float = 1e-2,
+    ):
+        """Initialize a new instance.
+
+        Parameters
+        ----------
+        generator : `Generator`
+            Operator ``G : Z -> X``.
+        deviation : `Functional`
+            Functional ``F`` on ``X``, or on ``odl.ProductSpace(X, Z)`` for an ``F`` of
+            ``(x - G(z), z)``. Smooth, or with a proximal.
+        latent_prior : `Functional`, optional
+            Functional ``R_Z`` on ``Z``. Default: ``||z||_Z^2``.
+        mu : nonnegative float, optional
+            Weight of ``R_Z``, in the unit of ``F``.
+        num_starts : positive int, optional
+            Number of starts of the inner problem: the code of ``x`` if ``G`` has an
+            encoder, 0, and samples of N(0, I).
+        seed : int, optional
+            Seed of the samples.
+        tol : positive float, optional
+            Tolerance of the inner problem.
+        maxiter : int, optional
+            Maximal number of iterations of the inner problem.
+        smoothing : positive float, optional
+            Step of the envelope of a nonsmooth ``F`` relative to the scale
+            ``||u||^2 / F(u)`` of the deviation ``u``.
+
+        Raises
+        ------
+        TypeError
+            If ``generator`` is not a `Generator`.
+        ValueError
+            If ``deviation`` or ``latent_prior`` is not defined on the spaces of
+            ``generator``, or ``mu`` is negative.
+
+        Examples
+        --------
+        For ``G(z) = z``, ``R_Z = ||z||^2`` the minimum is ``mu / (1 + mu) ||x||^2``:
+
+        >>> Z = odl.rn(2)
+        >>> G = ogr.Generator(torch.nn.Identity(), Z, Z)
+        >>> R = ogr.GenerativeRegularizer(G, odl.functionals.L2NormSquared(Z), mu=3.0)
+        >>> round(R([4.0, 0.0]), 6)
+        12.0
+        """
+        if not isinstance(generator, Generator):
+            raise TypeError(
+                f"`generator` must be a `Generator`, got {type(generator).__name__}; "
+                "use `odl_genreg.Generator(network, latent_space, image_space)`."
+            )
+        X, Z = generator.range, generator.domain
+        super().__init__(X)
+        latent_prior = gaussian(Z) if latent_prior is None else latent_prior
+        if deviation.domain not in (X, odl.ProductSpace(X, Z)):
+            raise ValueError(
+                "`deviation` must be a functional on `generator.range` X or on "
+                f"ProductSpace(X, Z), got one on {deviation.domain!r}; build it on the "
+                "spaces of the generator."
+            )
+        if latent_prior.domain != Z:
+            raise ValueError(
+                f"`latent_prior` must be a functional on `generator.domain` {Z!r}, got "
+                f"one on {latent_prior.domain!r}; build it on `generator.domain`."
+            )
+        if not 0 <= mu < math.inf:
+            raise ValueError(
+                f"`mu` must be nonnegative and finite, got {mu}; it is the weight of "
+                "the latent prior."
+            )
+        self.generator, self.deviation = generator, deviation
+        self.latent_prior, self.mu = latent_prior, float(mu)
+        self.inner = InnerProblem(
+            generator,
+            self.mu * latent_prior,
+            num_starts=num_starts,
+            seed=seed,
+            tol=tol,
+            maxiter=maxiter,
+            smoothing=smoothing,
+        )
+
+    # --- The functional on X --- #
+
+    def info(self, x) -> InnerSolution:
+        """Return the solution of the inner problem at ``x`` and its accuracy."""
+        return self.inner.project(self.deviation, self.domain.element(x))
+
+    def latent(self, x):
+        """Return ``z*(x)``, an element of ``Z``."""
+        return self.info(x).z
+
+    def _call(self, x):
+        return self.info(x).value
+
+    @property
+    def gradient(self):
+        """Gradient ``x -> grad F(x - G(z*(x)))`` in the inner product of ``X``.
+
+        Raises
+        ------
+        NotImplementedError
+            If ``F`` is not smooth.
+        """
+        if not is_smooth(self.deviation):
+            raise NotImplementedError(
+                "`deviation` must be smooth for a gradient, got "
+                f"{type(self.deviation).__name__}; use `proximal`, or a solver that "
+                "takes it."
+            )
+        regularizer, F = self, self.deviation.gradient
+
+        class Gradient(Operator):
+            """The gradient of a generative regularizer."""
+
+            def __init__(self):
+                super().__init__(regularizer.domain, regularizer.domain)
+
+            def _call(self, x):
+                z = regularizer.latent(x)
+                u = x - regularizer.generator(z)
+                return F(u) if u in F.domain else F(F.domain.element([u, z]))[0]
+
+        return Gradient()
+
+    @property
+    def proximal(self):
+        """Factory ``s -> prox_{s R_G}``.
+
+        Raises
+        ------
+        NotImplementedError
+            If ``F`` is a functional of ``(u, z)`` or has no proximal.
+        """
+        regularizer, F = self, self.deviation
+        if F.domain != self.domain:
+            raise NotImplementedError(
+                "`deviation` must be a functional on X for a proximal, got one on "
+                "ProductSpace(X, Z); use `gradient`."
+            )
+        _ = F.proximal
+
+        class Proximal(Operator):
+            """The proximal of a generative regularizer."""
+
+            def __init__(self, sigma):
+                super().__init__(regularizer.domain, regularizer.domain)
+                self.sigma = float(sigma)
+
+            def _call(self, v):
+                distance = envelope(F, self.sigma)
+                minima = regularizer.inner.search(lambda u, z: distance(u), v)
+                with torch.no_grad():
+                    g = regularizer.generator.batch(minima.points[minima.best][None])
+                x = g + batch_proximal(F)(self.sigma, as_tensor(v)[None] - g)
+                return as_element(self.range, x[0])
+
+        return Proximal
+
+    # --- The functional on X x Z --- #
+
+    @property
+    def joint(self) -> Functional:
+        """Functional ``(x, z) -> F(x - G(z)) + mu R_Z(z)`` on ``X x Z``.
+
+        For a fixed ``z`` it is ``F.translated(G(z))`` plus a constant, for a fixed
+        deviation ``mu R_Z``: their proximals are the partial ones.
+        """
+        X, G = self.domain, self.generator
+        product = odl.ProductSpace(X, G.domain)
+        latent = odl.ComponentProjection(product, 1)
+        leave = odl.ReductionOperator(odl.IdentityOperator(X), -1.0 * G)
+        if self.deviation.domain != X:
+            leave = odl.BroadcastOperator(leave, latent)
+        return self.deviation @ leave + self.mu * self.latent_prior @ latent
+
+    @property
+    def synthesis(self) -> Operator:
+        """Operator ``(u, z) -> u + G(z)``, the image of a deviation and a latent."""
+        return odl.ReductionOperator(odl.IdentityOperator(self.domain), self.generator)
+
+    @property
+    def separable(self) -> Functional:
+        """Functional ``(u, z) -> F(u) + mu R_Z(z)`` on ``X x Z``, with its proximal.
+
+        ``D @ R.synthesis + lam * R.separable`` is the problem of proximal gradient
+        methods for every ``F`` with a proximal.
+        """
+        return odl.functionals.SeparableSum(self.deviation, self.mu * self.latent_prior)
+
+    # --- The problem in z --- #
+
+    def latent_objective(self, data_fidelity, lam: float) -> LatentObjective:
+        """Return ``J(z) = min_x D(x) + lam (F(x - G(z)) + mu R_Z(z))`` on ``Z``.
+
+        Parameters
+        ----------
+        data_fidelity : `Functional`
+            Functional ``D`` on ``X``.
+        lam : nonnegative float
+            Weight of the regularizer.
+
+        Raises
+        ------
+        NotImplementedError
+            If the minimum over ``x`` has no closed form: it has for the range
+            constraint, and for the soft constraint with a `squared_l2` of at most
+            ``EliminatedObjective.max_size`` data and a linear operator.
+        """
+        D, F, G, R_Z = data_fidelity, self.deviation, self.generator, self.latent_prior
+        if isinstance(F, IndicatorZero):
+            return RangeObjective(D, G, R_Z, lam * self.mu)
+        quadratic = isinstance(D, SquaredL2) and D.operator.is_linear
+        small = quadratic and D.operator.range.size <= EliminatedObjective.max_size
+        if isinstance(F, L2NormSquared) and small and lam > 0:
+            return EliminatedObjective(D, G, R_Z, lam, lam * self.mu)
+        raise NotImplementedError(
+            "`data_fidelity` and `deviation` must allow the elimination of x, got "
+            f"{type(D).__name__} and {type(F).__name__}; use `joint`."
+        )

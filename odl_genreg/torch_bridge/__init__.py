@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Where ODL meets torch, both ways.
+
+===================  ======================================================
+ODL element          `as_tensor`, `as_element` (shared memory)
+torch module         `TorchOperator`, an ODL operator (jvp, vjp)
+ODL operator         `LinearMap`, a batched torch function
+ODL functional       `batch_value`, `batch_proximal`, batched torch functions
+===================  ======================================================
+
+The weights of the inner products stand here and nowhere else.
+"""
+
+from .elements import as_element, as_tensor, torch_device, torch_dtype, weight
+from .functional_map import batch_proximal, batch_value
+from .linear_map import LinearMap, batch_products
+from .torch_operator import TorchOperator, frozen
+
+__all__ = (
+    "LinearMap",
+    "TorchOperator",
+    "as_element",
+    "as_tensor",
+    "batch_products",
+    "batch_proximal",
+    "batch_value",
+    "frozen",
+    "torch_device",
+    "torch_dtype",
+    "weight",
+)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MPL-2.0
+"""A torch module as a nonlinear ODL operator."""
+
+import copy
+
+import torch
+from odl import Operator
+from torch.autograd import forward_ad
+
+from .elements import as_element, as_tensor, weight
+
+__all__ = ("TorchOperator", "frozen")
+
+
+def frozen(module: torch.nn.Module) -> torch.nn.Module:
+    """Return a twin of ``module`` in evaluation mode that needs no gradients.
+
+    The twin shares the memory of parameters and buffers; mode, ``requires_grad``
+    and ``.grad`` of ``module`` stay as they are.
+
+    Examples
+    --------
+    >>> module = torch.nn.Linear(2, 3)
+    >>> twin = ogr.torch_bridge.frozen(module)
+    >>> twin.weight.data_ptr() == module.weight.data_ptr()
+    True
+    >>> twin.training, twin.weight.requires_grad
+    (False, False)
+    >>> module.training, module.weight.requires_grad
+    (True, True)
+    """
+    shared = {
+        id(p): torch.nn.Parameter(p.detach(), requires_grad=False)
+        for p in module.parameters()
+    }
+    shared |= {id(b): b.detach() for b in module.buffers()}
+    return copy.deepcopy(module, shared).eval()
+
+
+class TorchOperator(Operator):
+    """Nonlinear operator given by a torch module.
+
+    The operator ``G : Z -> X`` given by ``G(z) = module(z)``, with the derivative
+
+        ``G'(z) h = J h``,    ``G'(z)^* y = (w_X / w_Z) J^T y``,
+
+    ``J`` the Jacobian of the module, ``w`` the weights of the inner products.
+
+    Notes
+    -----
+    The forward pass of the last point is kept: value, derivative and adjoint at
+    one point cost one forward pass.
+    """
+
+    def __init__(self, module: torch.nn.Module, domain, range):
+        """Initialize a new instance.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Module that maps tensors ``(batch, *domain.shape)`` to tensors of
+            ``batch * range.size`` entries. It is left as it is; see `frozen`.
+        domain, range : `TensorSpace` or `DiscretizedSpace`
+            Spaces with constant weightings and the dtype and device of ``module``.
+
+        Examples
+        --------
+        >>> module = torch.nn.Linear(1, 2, bias=False, dtype=torch.float64)
+        >>> _ = module.weight.data.copy_(torch.tensor([[1.0], [2.0]]))
+        >>> X = odl.uniform_discr(0, 1, 2)
+        >>> G = ogr.torch_bridge.TorchOperator(module, odl.rn(1), X)
+        >>> z = G.domain.element([3.0])
+        >>> G(z).asarray()
+        array([3., 6.])
+
+        The adjoint carries the cell volume 1/2: ``(1 * 1 + 2 * 1) / 2``
+
+        >>> G.derivative(z).adjoint(X.one())
+        rn(1).element([ 1.5])
+        """
+        super().__init__(domain, range, linear=False)
+        self.module = frozen(module)
+        self._weight_ratio = weight(range) / weight(domain)
+        self._pass = None
+
+    def batch(self, z: torch.Tensor) -> torch.Tensor:
+        """Map ``(batch, *domain.shape)`` to ``(batch, *range.shape)``."""
+        return self.module(z).reshape(len(z), *self.range.shape)
+
+    def forward_pass(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ``z`` as a leaf and ``G(z)`` with its graph, both of batch size 1."""
+        parameters = (*self.module.parameters(), *self.module.buffers())
+        versions = [p._version for p in parameters]
+        last = self._pass
+        if last is None or last[0] != versions or not torch.equal(last[1][0], z):
+            leaf = z.detach().clone()[None].requires_grad_()
+            with torch.enable_grad():
+                last = self._pass = (versions, leaf, self.batch(leaf))
+        return last[1:]
+
+    def _call(self, z):
+        _, x = self.forward_pass(as_tensor(z))
+        return as_element(self.range, x[0].detach().clone())
+
+    def derivative(self, point):
+        """Return the linear operator ``h -> J h`` at ``point``."""
+        return TorchDerivative(self, self.domain.element(point).copy())
+
+
+class TorchDerivative(Operator):
+    """Derivative of a `TorchOperator`, ``h -> J h`` by forward mode."""
+
+    def __init__(self, operator: TorchOperator, point):
+        """Initialize a new instance: the derivative of ``operator`` at ``point``."""
+        super().__init__(operator.domain, operator.range, linear=True)
+        self.operator, self.point = operator, point
+
+    def _call(self, h):
+        with forward_ad.dual_level():
+            z = forward_ad.make_dual(as_tensor(self.point)[None], as_tensor(h)[None])
+            x, tangent = forward_ad.unpack_dual(self.operator.batch(z))
+        tangent = torch.zeros_like(x) if tangent is None else tangent
+        return as_element(self.range, tangent[0])
+
+    @property
+    def adjoint(self):
+        """The operator ``y -> (w_X / w_Z) J^T y`` by reverse mode."""
+        return TorchDerivativeAdjoint(self)
+
+
+class TorchDerivativeAdjoint(Operator):
+    """Adjoint of a `TorchDerivative`, ``y -> (w_X / w_Z) J^T y``."""
+
+    def __init__(self, derivative: TorchDerivative):
+        """Initialize a new instance: the adjoint of ``derivative``."""
+        super().__init__(derivative.range, derivative.domain, linear=True)
+        self._derivative = derivative
+
+    def _call(self, y):
+        operator, point = self._derivative.operator, self._derivative.point
+        z, x = operator.forward_pass(as_tensor(point))
+        (gradient,) = torch.autograd.grad(
+            x, z, as_tensor(y)[None], retain_graph=True, materialize_grads=True
+        )
+        return as_element(self.range, gradient[0] * operator._weight_ratio)
+
+    @property
+    def adjoint(self):
+        """The derivative itself."""
+        return self._derivative
