@@ -12,18 +12,28 @@ from .odl_repairs import apply_repairs
 
 apply_repairs()
 
-from . import data_fidelity, deviation, latent_prior, solvers, torch_bridge  # noqa: E402
-from . import checkpoint  # noqa: E402
+from . import (  # noqa: E402
+    checkpoint,
+    data_fidelity,
+    deviation,
+    forward_operators,
+    latent_prior,
+    solvers,
+    torch_bridge,
+)
 from .checkpoint import load_generator, save_generator  # noqa: E402
 from .data_fidelity import kullback_leibler, squared_l2  # noqa: E402
+from .forward_operators import ray_transform  # noqa: E402
 from .generative_regularizer import GenerativeRegularizer  # noqa: E402
 from .generator import Generator  # noqa: E402
+from .reconstruction import reconstruct  # noqa: E402
 from .regularizer import (  # noqa: E402
     range_constraint,
     soft_constraint,
     sparse_deviation,
     tv_deviation,
 )
+from .result import Reconstruction  # noqa: E402
 from .solvers import BacktrackingLineSearch  # noqa: E402
 
 __version__ = "0.1.0"
@@ -32,12 +42,22 @@ __all__ = (
     "BacktrackingLineSearch",
     "GenerativeRegularizer",
     "Generator",
+    "Reconstruction",
+    "checkpoint",
+    "data_fidelity",
+    "deviation",
+    "forward_operators",
     "kullback_leibler",
+    "latent_prior",
     "load_generator",
     "range_constraint",
+    "ray_transform",
+    "reconstruct",
     "save_generator",
     "soft_constraint",
+    "solvers",
     "sparse_deviation",
     "squared_l2",
+    "torch_bridge",
     "tv_deviation",
 )

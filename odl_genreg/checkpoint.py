@@ -1,25 +1,15 @@
 # SPDX-License-Identifier: MPL-2.0
 """Generators as files: safetensors for the numbers, JSON for what they mean."""
 
-import hashlib
-import json
-import os
-import pathlib
-
 import odl
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
+from .checkpoint_files import SHIPPED, read_checkpoint, write_checkpoint
 from .generator import Generator
 from .networks import VAE
 from .torch_bridge import torch_dtype
 
 __all__ = ("load_generator", "save_generator", "shipped_generators")
-
-FORMAT = 1
-WEIGHTS = pathlib.Path(__file__).parent / "weights"
 
 
 def shipped_generators() -> list[str]:
@@ -30,7 +20,7 @@ def shipped_generators() -> list[str]:
     >>> ogr.checkpoint.shipped_generators()
     ['mnist-vae']
     """
-    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
 def save_generator(
@@ -76,20 +66,14 @@ def save_generator(
             name: tensor.to(dtype) if tensor.is_floating_point() else tensor
             for name, tensor in tensors.items()
         }
-    content = save_tensors(tensors)
     header = {
-        "format": FORMAT,
-        "sha256": hashlib.sha256(content).hexdigest(),
         "architecture": architecture,
         "image_shape": list(generator.range.shape),
         "latent_shape": list(generator.domain.shape),
         "intensity": list(generator.intensity),
         "decoder_variance": generator.decoder_variance,
     }
-    text = json.dumps(header | (description or {}), indent=2) + "\n"
-    weights, sheet = _files(path)
-    _write(weights, content)
-    _write(sheet, text.encode())
+    write_checkpoint(path, header | (description or {}), tensors)
 
 
 def load_generator(
@@ -136,11 +120,10 @@ def load_generator(
     >>> X = odl.uniform_discr([-1, -1], [1, 1], (28, 28), dtype="float32")
     >>> G = ogr.load_generator("mnist-vae", image_space=X)
     >>> G.domain
-    rn(16, dtype='float32')
+    rn(16, 'float32')
     """
-    weights, sheet = _find(name)
-    header = _header(sheet)
-    tensors = _tensors(weights, header)
+    path = SHIPPED / name if str(name) in shipped_generators() else name
+    header, tensors = read_checkpoint(path)
     if network is None:
         network, encoder = _build(header["architecture"])
     shape = tuple(header["image_shape"])
@@ -149,8 +132,8 @@ def load_generator(
     if image_space.shape != shape:
         raise ValueError(
             f"`image_space` must have the shape {shape} of the checkpoint, got "
-            f"{image_space.shape}; take an `image_space` of that shape, and compose the "
-            "regularizer with a resampling: `R @ odl.Resampling(X, image_space)`."
+            f"{image_space.shape}; take an `image_space` of that shape, and compose "
+            "the regularizer with a resampling: `R @ odl.Resampling(X, image_space)`."
         )
     if latent_space is None:
         latent_space = odl.rn(
@@ -179,8 +162,8 @@ def _build(architecture):
     """Return the untrained network and encoder of an architecture of this package."""
     if architecture is None:
         raise ValueError(
-            "`network` must be given for a checkpoint of a network that is none of this "
-            "package, got None; give the module, and its `encoder` if it has one."
+            "`network` must be given for a checkpoint of a network that is none of "
+            "this package, got None; give the module, and its `encoder` if it has one."
         )
     if architecture.get("name") != "vae":
         raise ValueError(
@@ -210,66 +193,3 @@ def _fill(prefix, module, tensors):
             f"`{prefix[:-1]}` must have the parameters of the checkpoint, got others; "
             f"build it as it was trained. {error}"
         ) from error
-
-
-def _files(path):
-    path = pathlib.Path(path)
-    if path.suffix in (".safetensors", ".json"):
-        path = path.with_suffix("")
-    return (
-        path.parent / f"{path.name}{suffix}" for suffix in (".safetensors", ".json")
-    )
-
-
-def _find(name):
-    files = WEIGHTS / name if str(name) in shipped_generators() else name
-    weights, sheet = _files(files)
-    for path in (weights, sheet):
-        if not path.is_file():
-            raise FileNotFoundError(
-                "`name` must be a shipped generator or the path of a checkpoint, got "
-                f"{str(name)!r} and there is no {path}; shipped are "
-                f"{', '.join(shipped_generators())}."
-            )
-    return weights, sheet
-
-
-def _header(sheet):
-    try:
-        header = json.loads(sheet.read_text())
-    except ValueError as error:
-        raise ValueError(
-            f"`{sheet}` must be a JSON file, got a damaged one ({error}); copy the "
-            "checkpoint again."
-        ) from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        found = header.get("format") if isinstance(header, dict) else header
-        raise ValueError(
-            f"`{sheet}` must be a checkpoint of format {FORMAT}, got {found!r}; "
-            "write it again with `save_generator`."
-        )
-    return header
-
-
-def _tensors(weights, header):
-    content = weights.read_bytes()
-    if hashlib.sha256(content).hexdigest() != header["sha256"]:
-        raise ValueError(
-            f"`{weights}` must be the file that its description was written with, got "
-            f"another one of {len(content)} bytes, damaged, truncated or replaced; "
-            "copy both files of the checkpoint again."
-        )
-    try:
-        return load_tensors(content)
-    except SafetensorError as error:
-        raise ValueError(
-            f"`{weights}` must be a safetensors file, got a damaged one ({error}); "
-            "copy the checkpoint again."
-        ) from error
-
-
-def _write(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MPL-2.0
 """F: how far an image may leave the range of the generator."""
 
+import odl
 import torch
 from odl import Operator
-from odl.functionals import Functional
+from odl.functionals import GroupL1Norm
+from odl.functionals.functional import FunctionalComp
 
-from .solvers.smoothness import is_smooth
 from .torch_bridge import (
+    LinearMap,
     as_element,
     as_tensor,
     batch_proximal,
@@ -54,11 +56,11 @@ def envelope(functional, step: float):
     return moreau
 
 
-class TotalVariation(Functional):
-    """Isotropic total variation ``TV(x) = ||grad x||_{2,1}`` with a proximal.
+class TotalVariation(FunctionalComp):
+    r"""Isotropic total variation ``TV(x) = ||grad x||_{2,1}`` with a proximal.
 
-    ODL has the composition ``GroupL1Norm(grad.range) @ grad``, whose proximal it
-    cannot know. Forward differences divided by the cell sides; the last difference of
+    The composition ``GroupL1Norm(grad.range) @ grad`` with the proximal that ODL cannot
+    know. Forward differences divided by the cell sides; the last difference of
     each axis is 0, as in ``odl.Gradient(X, pad_mode='symmetric')``.
 
     Notes
@@ -66,8 +68,8 @@ class TotalVariation(Functional):
     The proximal is computed on the dual by fast gradient projection,
 
     .. math::
-        p^* = \\arg\\min_{|p_i| \\leq 1} \\| v + \\sigma \\, \\mathrm{div} \\, p \\|^2,
-        \\quad \\mathrm{prox}_{\\sigma TV}(v) = v + \\sigma \\, \\mathrm{div} \\, p^*,
+        p^* = \arg\min_{|p_i| \leq 1} \| v + \sigma \, \mathrm{div} \, p \|^2,
+        \quad \mathrm{prox}_{\sigma TV}(v) = v + \sigma \, \mathrm{div} \, p^*,
 
     from ``p = 0`` to a duality gap of `tol` relative to the objective.
 
@@ -78,7 +80,7 @@ class TotalVariation(Functional):
     Process, 2009.
     """
 
-    def __init__(self, space, *, tol: float = 1e-5, maxiter: int = 1000):
+    def __init__(self, space, *, tol: float = 1e-4, maxiter: int = 1000):
         """Initialize a new instance.
 
         Parameters
@@ -98,31 +100,28 @@ class TotalVariation(Functional):
         >>> round(ogr.deviation.TotalVariation(X)([[0, 0, 0], [1, 1, 1]]), 12)
         1.5
         """
-        super().__init__(space)
+        gradient = odl.Gradient(space, pad_mode="symmetric")
+        super().__init__(GroupL1Norm(gradient.range), gradient)
         self.tol, self.maxiter = float(tol), int(maxiter)
-        self._sides = [float(side) for side in space.cell_sides]
-        self._weight = weight(space)
-
-    def batch(self, x: torch.Tensor) -> torch.Tensor:
-        """Values ``(batch,)`` of images ``(batch, *X.shape)``."""
-        return self._weight * self._norm(self._differences(x))
+        self._gradient = LinearMap(gradient)
+        self._value = batch_value(self)
 
     def batch_proximal(self, step: float, v: torch.Tensor) -> torch.Tensor:
         """Proximals of images ``(batch, *X.shape)``; each stops at its own gap."""
+        gradient, divergence = self._gradient, self._gradient.T
         # ||grad||^2 <= 4 sum_k 1 / side_k^2
-        lipschitz = 4 * step * sum(1 / side**2 for side in self._sides)
-        p = q = torch.zeros(len(self._sides), *v.shape, dtype=v.dtype, device=v.device)
-        x, t = v + step * self._divergence(p), 1.0
+        lipschitz = 4 * step * sum(1 / side**2 for side in self.domain.cell_sides)
+        p = q = torch.zeros_like(gradient(v))
+        x, t = v.clone(), 1.0
         running = torch.ones(len(v), dtype=torch.bool, device=v.device)
         for iteration in range(self.maxiter):
             p_old = p
-            u = v + step * self._divergence(q)
-            p = q + self._differences(u) / lipschitz
-            p = p / p.norm(dim=0).clamp_min(1)
+            p = q + gradient(v - step * divergence(q)) / lipschitz
+            p = p / p.norm(dim=1, keepdim=True).clamp_min(1)
             t_old, t = t, (1 + (1 + 4 * t**2) ** 0.5) / 2
             q = p + (t_old - 1) / t * (p - p_old)
             if iteration % 10 == 9:
-                x_new = v + step * self._divergence(p)
+                x_new = v - step * divergence(p)
                 x[running] = x_new[running]
                 running &= self._gap(x_new, v, p, step) > self.tol
                 if not bool(running.any()):
@@ -130,35 +129,12 @@ class TotalVariation(Functional):
         return x
 
     def _gap(self, x, v, p, step):
-        """Gap between ``TV(x) + ||x - v||^2 / (2 step)`` and its dual at ``p``."""
-        differences = self._differences(x)
-        total = self._norm(differences)
-        gap = total - (p * differences).sum(0).flatten(1).sum(1)
-        return gap / (total + ((x - v) ** 2).flatten(1).sum(1) / (2 * step) + 1e-30)
-
-    def _differences(self, x):
-        parts = []
-        for axis, side in enumerate(self._sides, start=1):
-            last = x.narrow(axis, x.shape[axis] - 1, 1)
-            parts.append(torch.diff(x, dim=axis, append=last) / side)
-        return torch.stack(parts)
-
-    def _divergence(self, p):
-        """The negative transpose of the differences."""
-        result = 0
-        for axis, side in enumerate(self._sides, start=1):
-            n = p.shape[axis + 1]
-            inner = p[axis - 1].narrow(axis, 0, n - 1) / side
-            zero = torch.zeros_like(inner.narrow(axis, 0, 1))
-            result = result + torch.diff(inner, dim=axis, prepend=zero, append=zero)
-        return result
-
-    @staticmethod
-    def _norm(differences):
-        return differences.norm(dim=0).flatten(1).sum(1)
-
-    def _call(self, x):
-        return float(self.batch(as_tensor(x)[None])[0])
+        """Relative duality gap of ``TV(x) + ||x - v||_X^2 / (2 step)`` at ``x, p``."""
+        w = weight(self.domain)
+        variation = self._value(x)
+        gap = variation - w * (p * self._gradient(x)).flatten(1).sum(1)
+        squared = w * ((x - v) ** 2).flatten(1).sum(1)
+        return gap / (variation + squared / (2 * step) + 1e-30)
 
     @property
     def proximal(self):
@@ -179,16 +155,6 @@ class TotalVariation(Functional):
         return Proximal
 
 
-@batch_value.register
-def _(functional: TotalVariation):
-    return functional.batch
-
-
 @batch_proximal.register
 def _(functional: TotalVariation):
     return functional.batch_proximal
-
-
-@is_smooth.register
-def _(functional: TotalVariation) -> bool:
-    return False

@@ -1,27 +1,25 @@
 # SPDX-License-Identifier: MPL-2.0
 """R_G: the generative regularizer of any deviation, with its three views."""
 
+import functools
 import math
 
 import odl
-import torch
 from odl import Operator
 from odl.functionals import Functional, IndicatorZero, L2NormSquared
 
 from .data_fidelity import SquaredL2
-from .deviation import envelope
 from .generator import Generator
 from .latent_objective import EliminatedObjective, LatentObjective, RangeObjective
 from .latent_prior import gaussian
-from .projection import InnerProblem, InnerSolution
+from .projection import InnerGradient, InnerProblem, InnerProximal, InnerSolution
 from .solvers.smoothness import is_smooth
-from .torch_bridge import as_element, as_tensor, batch_proximal
 
 __all__ = ("GenerativeRegularizer",)
 
 
 class GenerativeRegularizer(Functional):
-    """Generative regularizer ``R_G : X -> R``.
+    r"""Generative regularizer ``R_G : X -> R``.
 
         ``R_G(x) = min_z F(x - G(z)) + mu R_Z(z)``
 
@@ -34,9 +32,9 @@ class GenerativeRegularizer(Functional):
     are
 
     .. math::
-        \\nabla R_G(x) &= \\nabla F(x - G(z^*(x))), \\\\
-        \\mathrm{prox}_{s R_G}(v) &= G(z) + \\mathrm{prox}_{s F}(v - G(z)), \\quad
-        z \\in \\arg\\min_z \\mathrm{env}_{s F}(v - G(z)) + \\mu R_Z(z),
+        \nabla R_G(x) &= \nabla F(x - G(z^*(x))), \\
+        \mathrm{prox}_{s R_G}(v) &= G(z) + \mathrm{prox}_{s F}(v - G(z)), \quad
+        z \in \arg\min_z \mathrm{env}_{s F}(v - G(z)) + \mu R_Z(z),
 
     exact as far as the inner problem is solved: from a fixed set of starts, to
     ``||grad_z|| <= tol`` relative to the starts, the best kept. The result does not
@@ -84,7 +82,7 @@ class GenerativeRegularizer(Functional):
         seed : int, optional
             Seed of the samples.
         tol : positive float, optional
-            Tolerance of the inner problem.
+            Tolerance of the inner problem; of the range where ``F`` is an indicator.
         maxiter : int, optional
             Maximal number of iterations of the inner problem.
         smoothing : positive float, optional
@@ -173,20 +171,7 @@ class GenerativeRegularizer(Functional):
                 f"{type(self.deviation).__name__}; use `proximal`, or a solver that "
                 "takes it."
             )
-        regularizer, F = self, self.deviation.gradient
-
-        class Gradient(Operator):
-            """The gradient of a generative regularizer."""
-
-            def __init__(self):
-                super().__init__(regularizer.domain, regularizer.domain)
-
-            def _call(self, x):
-                z = regularizer.latent(x)
-                u = x - regularizer.generator(z)
-                return F(u) if u in F.domain else F(F.domain.element([u, z]))[0]
-
-        return Gradient()
+        return InnerGradient(self.inner, self.deviation)
 
     @property
     def proximal(self):
@@ -197,30 +182,14 @@ class GenerativeRegularizer(Functional):
         NotImplementedError
             If ``F`` is a functional of ``(u, z)`` or has no proximal.
         """
-        regularizer, F = self, self.deviation
+        F = self.deviation
         if F.domain != self.domain:
             raise NotImplementedError(
                 "`deviation` must be a functional on X for a proximal, got one on "
                 "ProductSpace(X, Z); use `gradient`."
             )
         _ = F.proximal
-
-        class Proximal(Operator):
-            """The proximal of a generative regularizer."""
-
-            def __init__(self, sigma):
-                super().__init__(regularizer.domain, regularizer.domain)
-                self.sigma = float(sigma)
-
-            def _call(self, v):
-                distance = envelope(F, self.sigma)
-                minima = regularizer.inner.search(lambda u, z: distance(u), v)
-                with torch.no_grad():
-                    g = regularizer.generator.batch(minima.points[minima.best][None])
-                x = g + batch_proximal(F)(self.sigma, as_tensor(v)[None] - g)
-                return as_element(self.range, x[0])
-
-        return Proximal
+        return functools.partial(InnerProximal, self.inner, F)
 
     # --- The functional on X x Z --- #
 

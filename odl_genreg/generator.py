@@ -78,8 +78,8 @@ class Generator(TorchOperator):
         >>> Z = odl.rn(1, dtype="float32")
         >>> G = ogr.Generator(Constant(), Z, X, intensity=(1.0, 10.0))
         >>> G(Z.element([0.5])).asarray()
-        array([[6., 6., 6.],
-               [6., 6., 6.]], dtype=float32)
+        array([[ 6.,  6.,  6.],
+               [ 6.,  6.,  6.]], dtype=float32)
         """
         _check_module("network", network, latent_space, image_space)
         if encoder is not None:

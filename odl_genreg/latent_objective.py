@@ -35,11 +35,11 @@ class LatentObjective(Functional):
         self._pass = None
 
     def misfit(self, z: torch.Tensor) -> torch.Tensor:
-        """The part of ``J`` without the prior, ``(batch, *Z.shape)`` to ``(batch,)``."""
+        """Return ``J`` without the prior, ``(batch, *Z.shape)`` to ``(batch,)``."""
         raise NotImplementedError
 
     def images(self, z: torch.Tensor) -> torch.Tensor:
-        """The best images for given latents, ``(batch, *X.shape)``."""
+        """Return the best images for given latents, ``(batch, *X.shape)``."""
         raise NotImplementedError
 
     def batch(self, z: torch.Tensor) -> torch.Tensor:
@@ -95,11 +95,11 @@ class RangeObjective(LatentObjective):
         self._fidelity = batch_value(data_fidelity)
 
     def misfit(self, z):
-        """``D(G(z))``."""
+        """Return ``D(G(z))``."""
         return self._fidelity(self.images(z))
 
     def images(self, z):
-        """``G(z)``."""
+        """Return ``G(z)``."""
         return self.generator.batch(z)
 
 
@@ -161,11 +161,11 @@ class EliminatedObjective(LatentObjective):
         return residual.flatten(1) @ self._whitening.T
 
     def misfit(self, z):
-        """``r^T C^{-1} r``."""
+        """Return ``r^T C^{-1} r``."""
         return (self._whitened(self.generator.batch(z)) ** 2).sum(1)
 
     def images(self, z):
-        """``G(z) + A^T C^{-1} r / (lam w_X)``."""
+        """Return ``G(z) + A^T C^{-1} r / (lam w_X)``."""
         x = self.generator.batch(z)
         solved = self._whitened(x) @ self._whitening
         solved = solved.reshape(-1, *self._forward.range.shape)

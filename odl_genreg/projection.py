@@ -4,15 +4,28 @@
 import dataclasses
 
 import torch
+from odl import Operator
 from odl.functionals import IndicatorZero, L2NormSquared, ZeroFunctional
 
 from .deviation import envelope
 from .solvers.minima import Minima
 from .solvers.multi_start import minimize
 from .solvers.smoothness import is_smooth
-from .torch_bridge import as_element, as_tensor, batch_value, torch_dtype
+from .torch_bridge import (
+    as_element,
+    as_tensor,
+    batch_proximal,
+    batch_value,
+    torch_dtype,
+)
 
-__all__ = ("InnerProblem", "InnerSolution", "sample_latents")
+__all__ = (
+    "InnerGradient",
+    "InnerProblem",
+    "InnerProximal",
+    "InnerSolution",
+    "sample_latents",
+)
 
 
 @dataclasses.dataclass
@@ -53,7 +66,7 @@ def sample_latents(latent_space, count: int, seed: int) -> torch.Tensor:
 
 
 class InnerProblem:
-    """The problem ``min_z distance(x - G(z)) + prior(z)`` from a fixed set of starts."""
+    """The problem ``min_z distance(x - G(z)) + prior(z)`` from fixed starts."""
 
     def __init__(self, generator, prior, *, num_starts, seed, tol, maxiter, smoothing):
         """Initialize a new instance.
@@ -96,7 +109,7 @@ class InnerProblem:
         ]
 
     def search(self, distance, x, starts=None) -> Minima:
-        """Minimize ``distance(x - G(z), z) + prior(z)`` with a smooth ``distance``.
+        """Minimize ``distance(x - G(z), z) + prior(z)``, ``distance`` smooth.
 
         Parameters
         ----------
@@ -111,7 +124,7 @@ class InnerProblem:
         return self._minimize(distance, self.prior, x, starts)
 
     def project(self, deviation, x) -> InnerSolution:
-        """Solve the problem for a functional ``F`` on ``X`` or ``X x Z`` as distance."""
+        """Solve the problem for a functional ``F`` on ``X`` or ``X x Z``."""
         if isinstance(deviation, IndicatorZero):
             return self._membership(x)
         F = batch_value(deviation)
@@ -127,15 +140,14 @@ class InnerProblem:
         return self._solution(minima, values)
 
     def _membership(self, x):
-        """``prior(z*)`` where ``x = G(z*)`` up to rounding, infinite elsewhere."""
+        """``prior(z*)`` where ``||x - G(z*)|| <= tol (1 + ||x||)``, else infinite."""
         G, Z = self.generator, self.generator.domain
         prior = ZeroFunctional(Z) if is_smooth(self.prior) else self.prior
         squared = batch_value(L2NormSquared(G.range))
-        minima = self._minimize(lambda u, z: squared(u), prior, x)
-        rounding = torch.finfo(torch_dtype(G.range)).eps ** 0.5
+        minima = self._minimize(lambda u, z: squared(u), prior, x, tol=1e-2 * self.tol)
         with torch.no_grad():
             distances = squared(as_tensor(x) - G.batch(minima.points)).sqrt()
-            inside = distances <= rounding * (1 + x.norm())
+            inside = distances <= self.tol * (1 + x.norm())
             values = batch_value(self.prior)(minima.points)
         solution = self._solution(minima, torch.where(inside, values, torch.inf))
         if not bool(inside.any()):
@@ -143,24 +155,26 @@ class InnerProblem:
         return solution
 
     def _continuation(self, deviation, x):
-        """Search with envelopes of decreasing steps, from the least squares solution."""
+        """Search with envelopes of decreasing steps, from least squares."""
         squared = batch_value(L2NormSquared(self.generator.range))
         minima = self.search(lambda u, z: squared(u), x)
         with torch.no_grad():
             u = as_tensor(x) - self.generator.batch(minima.points)
-            scale = float((squared(u) / batch_value(deviation)(u)).nan_to_num().max())
-        for factor in (100, 10, 1) if scale > 0 else ():
+            value, square = batch_value(deviation)(u), squared(u)
+            counts = value > 1e-6 * square.sqrt()
+            scale = float(torch.where(counts, square / value, 0.0).max())
+        for factor in (10, 1) if scale > 0 else ():
             distance = envelope(deviation, factor * self.smoothing * scale)
             minima = self.search(lambda u, z, e=distance: e(u), x, minima.points)
         return minima
 
-    def _minimize(self, distance, prior, x, starts=None):
+    def _minimize(self, distance, prior, x, starts=None, tol=None):
         image, G = as_tensor(x), self.generator
         return minimize(
             lambda z: distance(image - G.batch(z), z),
             prior,
             self.starts(x) if starts is None else starts,
-            tol=self.tol,
+            tol=self.tol if tol is None else tol,
             maxiter=self.maxiter,
         )
 
@@ -174,3 +188,42 @@ class InnerProblem:
             starts=tuple(values.tolist()),
             niter=minima.niter,
         )
+
+
+class InnerGradient(Operator):
+    """Gradient of a generative regularizer, ``x -> grad F(x - G(z*(x)))``."""
+
+    def __init__(self, inner: InnerProblem, deviation):
+        """Initialize a new instance for the functional ``F`` on ``X`` or ``X x Z``."""
+        X = inner.generator.range
+        super().__init__(X, X)
+        self.inner, self.deviation = inner, deviation
+
+    def _call(self, x):
+        F, z = self.deviation, self.inner.project(self.deviation, x).z
+        u = x - self.inner.generator(z)
+        if F.domain == self.domain:
+            return F.gradient(u)
+        return F.gradient(F.domain.element([u, z]))[0]
+
+
+class InnerProximal(Operator):
+    """Proximal of a generative regularizer, ``v -> G(z) + prox_{s F}(v - G(z))``.
+
+    Here ``z`` minimizes ``env_{s F}(v - G(z)) + mu R_Z(z)``.
+    """
+
+    def __init__(self, inner: InnerProblem, deviation, sigma: float):
+        """Initialize a new instance for ``F`` on ``X`` with the step ``sigma``."""
+        X = inner.generator.range
+        super().__init__(X, X)
+        self.inner, self.deviation, self.sigma = inner, deviation, float(sigma)
+
+    def _call(self, v):
+        distance = envelope(self.deviation, self.sigma)
+        minima = self.inner.search(lambda u, z: distance(u), v)
+        with torch.no_grad():
+            g = self.inner.generator.batch(minima.points[minima.best][None])
+        proximal = batch_proximal(self.deviation)
+        x = g + proximal(self.sigma, as_tensor(v)[None] - g)
+        return as_element(self.range, x[0])

@@ -19,13 +19,18 @@ __all__ = (
 
 
 def range_constraint(
-    generator: Generator, *, latent_prior=None, num_starts: int = 4, seed: int = 0
+    generator: Generator,
+    *,
+    latent_prior=None,
+    num_starts: int = 4,
+    seed: int = 0,
+    tol: float = 1e-4,
 ) -> GenerativeRegularizer:
     """Return the range constraint, ``R_G(x) = min_z R_Z(z)`` with ``x = G(z)``.
 
-    ``F`` is the indicator of {0}: infinite where ``x`` is not in the range of ``G``
-    (up to the square root of the machine precision). Its proximal projects onto the
-    range; it has no gradient. Only ``lam mu`` counts, so ``mu = 1``.
+    ``F`` is the indicator of {0}: finite where ``||x - G(z)|| <= tol (1 + ||x||)``. Its
+    proximal projects onto the range; it has no gradient. Only ``lam mu`` counts, so
+    ``mu = 1``.
 
     Parameters
     ----------
@@ -33,7 +38,7 @@ def range_constraint(
         Operator ``G : Z -> X``.
     latent_prior : `Functional`, optional
         Functional ``R_Z`` on ``Z``. Default: ``||z||_Z^2``.
-    num_starts, seed :
+    num_starts, seed, tol :
         As for `GenerativeRegularizer`.
 
     References
@@ -54,7 +59,7 @@ def range_constraint(
     """
     F = IndicatorZero(generator.range)
     return GenerativeRegularizer(
-        generator, F, latent_prior, num_starts=num_starts, seed=seed
+        generator, F, latent_prior, num_starts=num_starts, seed=seed, tol=tol
     )
 
 
@@ -70,8 +75,8 @@ def soft_constraint(
     """Return the soft constraint, ``R_G(x) = min_z ||x - G(z)||_X^2 + mu R_Z(z)``.
 
     Smooth where ``z*`` is unique, with the gradient ``2 (x - G(z*(x)))``, and
-    semiconcave: ``R(x + h) <= R(x) + <grad R(x), h> + ||h||^2``, so that a step of 1/2 is
-    safe for ``R`` alone.
+    semiconcave: ``R(x + h) <= R(x) + <grad R(x), h> + ||h||^2``, so that a step of 1/2
+    is safe for ``R`` alone.
 
     Parameters
     ----------
@@ -79,7 +84,8 @@ def soft_constraint(
         Operator ``G : Z -> X``.
     mu : nonnegative float, optional
         Weight of ``R_Z``. Default: ``w_X * decoder_variance / w_Z``, which for images
-        ``x ~ N(G(z), decoder_variance I)`` makes ``R_G`` a multiple of ``-log p(x, z)``.
+        ``x ~ N(G(z), decoder_variance I)`` makes ``R_G`` a multiple of
+        ``-log p(x, z)``.
     latent_prior : `Functional`, optional
         Functional ``R_Z`` on ``Z``. Default: ``||z||_Z^2``.
     num_starts, seed, tol :

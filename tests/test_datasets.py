@@ -52,8 +52,8 @@ def test_truncated_idx(tmp_path, digits):
     path.write_bytes(idx_bytes(digits)[:-1])
     with pytest.raises(
         ValueError,
-        match=r"`path` must hold 3920 bytes after its header, which announces 5 images, "
-        r"got 3919 in .*; download the file again",
+        match=r"`path` must hold 3920 bytes after its header, which announces 5 "
+        r"images, got 3919 in .*; download the file again",
     ):
         read_mnist(path)
 
@@ -76,7 +76,9 @@ def test_idx_shorter_than_its_header(tmp_path, digits, size):
 def test_wrong_magic_number(tmp_path, digits):
     path = tmp_path / "labels"
     path.write_bytes(idx_bytes(digits, magic=2049))
-    with pytest.raises(ValueError, match=r"got .* with header \(2049, 5, 28, 28\); give"):
+    with pytest.raises(
+        ValueError, match=r"got .* with header \(2049, 5, 28, 28\); give"
+    ):
         read_mnist(path)
 
 
@@ -133,7 +135,9 @@ def test_npz_of_objects_is_not_unpickled(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "array", [np.zeros((2, 28, 28)), np.zeros((2, 784), np.uint8)], ids=["dtype", "shape"]
+    "array",
+    [np.zeros((2, 28, 28)), np.zeros((2, 784), np.uint8)],
+    ids=["dtype", "shape"],
 )
 def test_npz_of_other_arrays(tmp_path, array):
     path = tmp_path / "mnist.npz"
@@ -143,7 +147,9 @@ def test_npz_of_other_arrays(tmp_path, array):
 
 
 def test_unknown_split(tmp_path):
-    with pytest.raises(ValueError, match="`split` must be 'train' or 'test', got 'all'"):
+    with pytest.raises(
+        ValueError, match="`split` must be 'train' or 'test', got 'all'"
+    ):
         read_mnist(tmp_path / "none", split="all")
 
 

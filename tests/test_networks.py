@@ -46,23 +46,20 @@ def test_all_activations_are_smooth():
     assert all(isinstance(m, allowed + with_weights + layout) for m in leaves)
 
 
-def test_second_derivative_is_continuous_across_the_kink_of_a_relu():
-    """Central second differences along a line stay bounded as the step shrinks."""
+def test_second_differences_of_the_decoder_converge():
+    """Along a line, for a step going to zero; with a ReLU they grow like 1 / step."""
     decoder = small().double().decoder
     generator = torch.Generator().manual_seed(2)
     direction = torch.randn(1, 3, generator=generator, dtype=torch.float64)
     points = torch.linspace(-2, 2, 401, dtype=torch.float64)[:, None] * direction
 
     def largest(h):
-        return (
-            (decoder(points + h * direction) - 2 * decoder(points))
-            .add(decoder(points - h * direction))
-            .abs()
-            .max()
-            / h**2
-        )
+        step = h * direction
+        values = [decoder(points + k * step) for k in (-1, 0, 1)]
+        difference = values[0] - 2 * values[1] + values[2]
+        return difference.abs().max().item() / h**2
 
-    assert largest(1e-3) == pytest.approx(largest(1e-2), rel=0.05)
+    assert largest(1e-3) == pytest.approx(largest(1e-2), rel=1e-2)
 
 
 def test_arguments_rebuild_the_network():

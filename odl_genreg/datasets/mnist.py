@@ -116,10 +116,11 @@ def _parse_idx(path, content):
             f"not of the labels, or {_REMEDY}."
         )
     shape = header[1:]
-    if len(content) - 16 != math.prod(shape):
+    found = len(content) - 16
+    if found != math.prod(shape):
         raise ValueError(
             f"`path` must hold {math.prod(shape)} bytes after its header, which "
-            f"announces {shape[0]} images, got {len(content) - 16} in {path}; {_REMEDY}."
+            f"announces {shape[0]} images, got {found} in {path}; {_REMEDY}."
         )
     return np.frombuffer(content, np.uint8, offset=16).reshape(shape)
 
@@ -127,7 +128,7 @@ def _parse_idx(path, content):
 def _read_npz(path, split):
     """Return the images of one split of an ``.npz`` file as a uint8 array."""
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             name = split if split in arrays.files else f"x_{split}"
             names = arrays.files
             digits = arrays[name] if name in names else None

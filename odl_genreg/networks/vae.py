@@ -47,7 +47,7 @@ class VAE(nn.Module):
     """
 
     def __init__(
-        self, image_shape, latent_dim=16, *, channels=(32, 32), hidden=256, seed=0
+        self, image_shape, latent_dim=16, *, channels=(32, 48), hidden=192, seed=0
     ):
         """Initialize a new instance.
 
@@ -119,7 +119,7 @@ class VAE(nn.Module):
         x : torch.Tensor
             Images of shape ``(batch, 1, n, m)``.
         generator : torch.Generator
-            Source of the noise.
+            Source of the noise, on any device.
         """
         mean, log_variance = self.encoder(x)
         return self.decoder(_sample(mean, log_variance, generator))
@@ -134,7 +134,7 @@ class VAE(nn.Module):
         x : torch.Tensor
             Images of shape ``(batch, 1, n, m)``.
         generator : torch.Generator
-            Source of the noise.
+            Source of the noise, on any device.
 
         Returns
         -------
@@ -210,9 +210,9 @@ def _decoder(image_shape, latent_dim, channels, hidden):
 
 def _sample(mean, log_variance, generator):
     noise = torch.randn(
-        mean.shape, generator=generator, dtype=mean.dtype, device=mean.device
+        mean.shape, generator=generator, dtype=mean.dtype, device=generator.device
     )
-    return mean + noise * torch.exp(0.5 * log_variance)
+    return mean + noise.to(mean.device) * torch.exp(0.5 * log_variance)
 
 
 def _positive_ints(name, values, number):
@@ -222,6 +222,6 @@ def _positive_ints(name, values, number):
     ):
         raise ValueError(
             f"`{name}` must be {number} positive int{'s' * (number > 1)}, got "
-            f"{values}; give for example `VAE((28, 28), 16, channels=(32, 32))`."
+            f"{values}; give for example `VAE((28, 28), 16, channels=(32, 48))`."
         )
     return values

@@ -112,7 +112,7 @@ class _Pairs:
         self.gamma[rows] = sy / yy
 
     def direction(self, g, rows):
-        """Two-loop recursion, [NW2006] algorithm 7.4; unit steepest descent at first."""
+        """Two-loop recursion; steepest descent of unit length at first."""
         q = g.clone()
         s, y, rho = self.s[:, rows], self.y[:, rows], self.rho[:, rows]
         alphas = []

@@ -20,8 +20,8 @@ class BacktrackingLineSearch(odl.solvers.LineSearch):
     Notes
     -----
     Trial steps are minimizers of the parabola through ``f(x)``, ``f'(x) d`` and
-    ``f(x + a d)``, kept within [0.1, 0.5] of the last; a first step that is too short by
-    more than a factor of 2 is doubled. See [NW2006], section 3.5.
+    ``f(x + a d)``, kept within [0.1, 0.5] of the last; a first step that is too short
+    by more than a factor of 2 is doubled. See [NW2006], section 3.5.
 
     ODL's solvers have no stop signal. Once neither the direction of the solver nor
     steepest descent improves ``f``, every later call returns 0.0 at once, without

@@ -24,10 +24,11 @@ def is_smooth(functional) -> bool:
 
     Examples
     --------
-    >>> from odl_genreg.solvers.smoothness import is_smooth
     >>> X = odl.rn(2)
-    >>> is_smooth(odl.functionals.L2NormSquared(X)), is_smooth(3 * odl.functionals.L1Norm(X))
-    (True, False)
+    >>> ogr.solvers.is_smooth(odl.functionals.L2NormSquared(X))
+    True
+    >>> ogr.solvers.is_smooth(3 * odl.functionals.L1Norm(X))
+    False
     """
     try:
         _ = functional.gradient

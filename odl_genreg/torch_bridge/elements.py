@@ -2,6 +2,7 @@
 """ODL elements as torch tensors and back, without a copy where memory allows it."""
 
 import numpy as np
+import odl
 import torch
 
 __all__ = ("as_element", "as_tensor", "torch_device", "torch_dtype", "weight")
@@ -12,7 +13,7 @@ def weight(space) -> float:
 
     Parameters
     ----------
-    space : `TensorSpace` or `DiscretizedSpace`
+    space : `TensorSpace`, `DiscretizedSpace` or a power of one
         Space with a constant weighting: the cell volume of a
         `uniform_discr`, 1 for ``odl.rn(n)``.
 
@@ -27,22 +28,27 @@ def weight(space) -> float:
     0.125
     """
     const = getattr(getattr(space, "weighting", None), "const", None)
-    if const is None:
+    power = isinstance(space, odl.ProductSpace)
+    if const is None or (power and not space.is_power_space):
         raise ValueError(
             f"`space` must have a constant weighting, got {space!r}; "
             "use `odl.uniform_discr` or `odl.rn` with `weighting` a number."
         )
-    return float(const)
+    return float(const) * (weight(space[0]) if power else 1.0)
 
 
 def torch_dtype(space) -> torch.dtype:
-    """Return the torch dtype of the elements of a space."""
-    return getattr(torch, space.dtype_identifier)
+    """Return the torch dtype of the elements of a space or a power of one."""
+    return getattr(torch, _base(space).dtype_identifier)
 
 
 def torch_device(space) -> torch.device:
-    """Return the torch device of the elements of a space."""
-    return torch.device(space.device)
+    """Return the torch device of the elements of a space or a power of one."""
+    return torch.device(_base(space).device)
+
+
+def _base(space):
+    return space[0] if isinstance(space, odl.ProductSpace) else space
 
 
 def as_tensor(x) -> torch.Tensor:
@@ -51,12 +57,13 @@ def as_tensor(x) -> torch.Tensor:
     Parameters
     ----------
     x : `LinearSpaceElement`
-        Element of a space with ``impl='numpy'`` or ``impl='pytorch'``.
+        Element of a space with ``impl='numpy'`` or ``impl='pytorch'``, or of a power
+        of such a space.
 
     Returns
     -------
     tensor : torch.Tensor
-        Detached tensor of the shape, dtype and device of ``x``. Read-only and
+        Detached tensor of the shape, dtype and device of ``x``. Powers, read-only and
         negatively strided arrays are copied, everything else is shared.
 
     Examples
@@ -67,6 +74,8 @@ def as_tensor(x) -> torch.Tensor:
     >>> x
     rn(2).element([ 3.,  6.])
     """
+    if isinstance(x.space, odl.ProductSpace):
+        return torch.stack([as_tensor(part) for part in x])
     data = x.data
     if isinstance(data, torch.Tensor):
         return data.detach()
@@ -80,7 +89,7 @@ def as_element(space, tensor: torch.Tensor):
 
     Parameters
     ----------
-    space : `TensorSpace` or `DiscretizedSpace`
+    space : `TensorSpace`, `DiscretizedSpace` or a power of one
         Space of the element.
     tensor : torch.Tensor
         Tensor with the shape, dtype and device of ``space``.
@@ -102,5 +111,7 @@ def as_element(space, tensor: torch.Tensor):
             f"`tensor` must have shape, dtype and device {expected} of `space`, "
             f"got {received}; convert it with `reshape` and `to`."
         )
+    if isinstance(space, odl.ProductSpace):
+        return space.element([as_element(space[0], part) for part in tensor])
     tensor = tensor.detach()
     return space.element(tensor.numpy() if space.impl == "numpy" else tensor)

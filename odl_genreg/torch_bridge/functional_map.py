@@ -82,7 +82,7 @@ def batch_proximal(functional):
 
 
 class _Value(torch.autograd.Function):
-    """Values of any ODL functional on one space or on a product, differentiable once."""
+    """Values of any ODL functional, on one space or on a product."""
 
     @staticmethod
     def forward(ctx, functional, *parts):
@@ -125,6 +125,14 @@ def _(functional: odl.functionals.L2NormSquared):
 def _(functional: odl.functionals.L1Norm):
     w = weight(functional.domain)
     return lambda x: w * _sum(x.abs())
+
+
+@batch_value.register
+def _(functional: odl.functionals.GroupL1Norm):
+    if functional.pointwise_norm.exponent != 2:
+        return batch_value.dispatch(object)(functional)
+    w = weight(functional.domain)
+    return lambda x: w * _sum(x.norm(dim=1))
 
 
 @batch_value.register
@@ -192,6 +200,18 @@ def _(functional: odl.functionals.L2NormSquared):
 @batch_proximal.register
 def _(functional: odl.functionals.L1Norm):
     return lambda step, x: torch.nn.functional.softshrink(x, float(step))
+
+
+@batch_proximal.register
+def _(functional: odl.functionals.GroupL1Norm):
+    if functional.pointwise_norm.exponent != 2:
+        return batch_proximal.dispatch(object)(functional)
+
+    def shrink(step, x):
+        norm = x.norm(dim=1, keepdim=True)
+        return x * (1 - step / norm.clamp_min(step))
+
+    return shrink
 
 
 @batch_proximal.register

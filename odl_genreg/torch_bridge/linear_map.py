@@ -82,6 +82,40 @@ def _(operator: OperatorComp):
     return (lambda x: left(right(x))), (lambda y: right_transpose(left_transpose(y)))
 
 
+@batch_products.register
+def _(operator: odl.Gradient):
+    """Forward differences with a last one of 0 (symmetric) or to 0 (constant)."""
+    X, zero_outside = operator.domain, operator.pad_mode == "constant"
+    known = zero_outside and operator.pad_const == 0
+    known |= operator.pad_mode == "symmetric"
+    if operator.method != "forward" or not known:
+        return batch_products.dispatch(object)(operator)
+    axes = [(axis + 1, float(side)) for axis, side in enumerate(X.cell_sides)]
+
+    def forward(x):
+        x = x.reshape(-1, *X.shape)
+        parts = []
+        for axis, side in axes:
+            last = x.narrow(axis, x.shape[axis] - 1, 1)
+            last = torch.zeros_like(last) if zero_outside else last
+            parts.append(torch.diff(x, dim=axis, append=last) / side)
+        return torch.stack(parts, dim=1).flatten(1)
+
+    def transpose(y):
+        y = y.reshape(-1, len(axes), *X.shape)
+        total = 0
+        for (axis, side), part in zip(axes, y.unbind(1), strict=True):
+            zero = torch.zeros_like(part.narrow(axis, 0, 1))
+            if not zero_outside:
+                part = torch.cat(
+                    [part.narrow(axis, 0, X.shape[axis - 1] - 1), zero], axis
+                )
+            total = total - torch.diff(part, dim=axis, prepend=zero) / side
+        return total.flatten(1)
+
+    return forward, transpose
+
+
 class LinearMap:
     """Linear operator as a torch function of batches, ``(x_1, ..., x_B) -> (A x_b)``.
 

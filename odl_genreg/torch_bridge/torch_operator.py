@@ -48,8 +48,9 @@ class TorchOperator(Operator):
 
     Notes
     -----
-    The forward pass of the last point is kept: value, derivative and adjoint at
-    one point cost one forward pass.
+    The forward pass of the last point is kept: value and adjoint at one point cost
+    one forward pass. Parameters changed in place are noticed, except through
+    ``.data``.
     """
 
     def __init__(self, module: torch.nn.Module, domain, range):
@@ -71,7 +72,7 @@ class TorchOperator(Operator):
         >>> G = ogr.torch_bridge.TorchOperator(module, odl.rn(1), X)
         >>> z = G.domain.element([3.0])
         >>> G(z).asarray()
-        array([3., 6.])
+        array([ 3.,  6.])
 
         The adjoint carries the cell volume 1/2: ``(1 * 1 + 2 * 1) / 2``
 

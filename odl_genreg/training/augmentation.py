@@ -8,7 +8,7 @@ __all__ = ("random_affine",)
 
 
 def random_affine(
-    images, generator, *, rotation=0.1, scaling=0.05, shear=0.08, translation=0.75
+    images, generator, *, rotation=0.15, scaling=0.08, shear=0.12, translation=0.75
 ):
     """Return images ``x(B t + b)`` with a small random affine map for each of them.
 

@@ -37,7 +37,7 @@ def train_vae(
     Parameters
     ----------
     network : `VAE`
-        Network to train, in place.
+        Network to train, in place and on its device.
     images : torch.Tensor
         Training images of shape ``(number, 1, n, m)`` with values in [0, 1].
     validation_images : torch.Tensor
@@ -66,6 +66,8 @@ def train_vae(
     ValueError
         If there are fewer images than one batch, if an image is not in [0, 1], or if
         ``checkpoint_path`` holds the state of another training.
+    FloatingPointError
+        If the loss becomes infinite or nan.
     """
     _check_images("images", images, batch_size)
     _check_images("validation_images", validation_images, 1)
@@ -75,11 +77,11 @@ def train_vae(
     weights = [p for p in network.parameters() if p is not variance]
     optimizer = torch.optim.AdamW(
         [{"params": weights}, {"params": [variance], "weight_decay": 0.0}],
-        weight_decay=1e-4,
+        weight_decay=1e-2,
     )
     history, best_loss, best = [], math.inf, network.state_dict()
     if checkpoint_path is not None and Path(checkpoint_path).exists():
-        state = torch.load(checkpoint_path, weights_only=True)
+        state = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
         if state["settings"] != settings:
             raise ValueError(
                 "`checkpoint_path` must hold a training with seed, epochs, batch size, "
@@ -104,13 +106,20 @@ def train_vae(
             batch = images[order[step * batch_size : (step + 1) * batch_size]]
             half = batch_size // 2
             batch = torch.cat([random_affine(batch[:half], generator), batch[half:]])
+            batch = batch.to(variance.device)
             optimizer.zero_grad()
             loss = network.negative_elbo(batch, generator)
             loss.backward()
+            # Norms reach some thousands once gamma is small: this evens them out.
             torch.nn.utils.clip_grad_norm_(weights, 1000.0)
             optimizer.step()
             loss_sum += loss.item()
         validation_loss = _validation_loss(network, validation_images, batch_size)
+        if not math.isfinite(validation_loss):
+            raise FloatingPointError(
+                "`learning_rate` must keep the loss finite, got a loss of "
+                f"{validation_loss} after epoch {epoch} with {learning_rate}; lower it."
+            )
         history.append((loss_sum / steps, validation_loss))
         if validation_loss < best_loss:
             best_loss = validation_loss
@@ -142,8 +151,9 @@ def _validation_loss(network, images, batch_size):
     """Return the mean negative ELBO with the same noise at each call."""
     network.eval()
     generator = torch.Generator().manual_seed(0)
+    device = network.log_variance.device
     losses = [
-        len(batch) * network.negative_elbo(batch, generator).item()
+        len(batch) * network.negative_elbo(batch.to(device), generator).item()
         for batch in images.split(batch_size)
     ]
     return sum(losses) / len(images)
