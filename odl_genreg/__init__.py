@@ -23,7 +23,7 @@ from . import (  # noqa: E402
 )
 from .checkpoint import load_generator, save_generator  # noqa: E402
 from .data_fidelity import kullback_leibler, squared_l2  # noqa: E402
-from .forward_operators import ray_transform  # noqa: E402
+from .forward_operators import Resampling, ray_transform  # noqa: E402
 from .generative_regularizer import GenerativeRegularizer  # noqa: E402
 from .generator import Generator  # noqa: E402
 from .reconstruction import reconstruct  # noqa: E402
@@ -43,6 +43,7 @@ __all__ = (
     "GenerativeRegularizer",
     "Generator",
     "Reconstruction",
+    "Resampling",
     "checkpoint",
     "data_fidelity",
     "deviation",

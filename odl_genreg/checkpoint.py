@@ -54,7 +54,8 @@ def save_generator(
     Raises
     ------
     ValueError
-        If ``architecture`` is none of this package.
+        If ``architecture`` is none of this package, or ``description`` has an entry of
+        the header.
     """
     if architecture is not None:
         _build(architecture)
@@ -73,7 +74,13 @@ def save_generator(
         "intensity": list(generator.intensity),
         "decoder_variance": generator.decoder_variance,
     }
-    write_checkpoint(path, header | (description or {}), tensors)
+    description = description or {}
+    if taken := {"format", "sha256", *header} & set(description):
+        raise ValueError(
+            f"`description` must leave {sorted(taken)} to the header, got values for "
+            "them; rename them."
+        )
+    write_checkpoint(path, header | description, tensors)
 
 
 def load_generator(
@@ -133,7 +140,7 @@ def load_generator(
         raise ValueError(
             f"`image_space` must have the shape {shape} of the checkpoint, got "
             f"{image_space.shape}; take an `image_space` of that shape, and compose "
-            "the regularizer with a resampling: `R @ odl.Resampling(X, image_space)`."
+            "the regularizer with a resampling: `R @ Resampling(X, image_space)`."
         )
     if latent_space is None:
         latent_space = odl.rn(
@@ -170,13 +177,23 @@ def _build(architecture):
             "`architecture` must have the name 'vae', got "
             f"{architecture.get('name')!r}; give the `network` itself."
         )
-    vae = VAE(**architecture["arguments"])
+    try:
+        vae = VAE(**architecture["arguments"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            "`architecture` must have the arguments of a VAE, got "
+            f"{architecture.get('arguments')!r}; give the `network` itself."
+        ) from error
     return vae.decoder, vae.mean_encoder
 
 
 def _prefixed(prefix, module):
     state = module.state_dict()
-    return {f"{prefix}.{key}": state[key].cpu().contiguous() for key in state}
+    # Clones: safetensors takes no tensors that share memory, such as tied weights.
+    return {
+        f"{prefix}.{key}": tensor.cpu().clone(memory_format=torch.contiguous_format)
+        for key, tensor in state.items()
+    }
 
 
 def _fill(prefix, module, tensors):

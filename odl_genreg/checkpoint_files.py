@@ -14,6 +14,14 @@ from safetensors.torch import save as save_tensors
 __all__ = ("SHIPPED", "read_checkpoint", "write_checkpoint")
 
 FORMAT = 1
+ENTRIES = (
+    "sha256",
+    "architecture",
+    "image_shape",
+    "latent_shape",
+    "intensity",
+    "decoder_variance",
+)
 SHIPPED = pathlib.Path(__file__).parent / "weights"
 
 
@@ -78,6 +86,11 @@ def _header(sheet):
         raise ValueError(
             f"`{sheet}` must be a checkpoint of format {FORMAT}, got {found!r}; "
             "write it again with `save_generator`."
+        )
+    if missing := [name for name in ENTRIES if name not in header]:
+        raise ValueError(
+            f"`{sheet}` must have the entries {ENTRIES}, got none for {missing}; copy "
+            "the checkpoint again."
         )
     return header
 

@@ -5,12 +5,20 @@ import math
 
 import numpy as np
 import odl
+import torch
+from odl import Operator
 from odl.functionals import KullbackLeibler, L2NormSquared
 from odl.functionals.functional import FunctionalComp
 
-from .torch_bridge import as_tensor, weight
+from .torch_bridge import as_element, as_tensor, batch_value, weight
 
-__all__ = ("DataFidelity", "SquaredL2", "kullback_leibler", "squared_l2")
+__all__ = (
+    "CountDivergence",
+    "DataFidelity",
+    "SquaredL2",
+    "kullback_leibler",
+    "squared_l2",
+)
 
 
 class DataFidelity(FunctionalComp):
@@ -64,6 +72,37 @@ class SquaredL2(DataFidelity):
         return self.operator.range.size * self.noise_std**2
 
 
+class CountDivergence(KullbackLeibler):
+    """ODL's Kullback-Leibler divergence of counts, with ``0 log 0 = 0``.
+
+        ``f(v) = w_Y sum_i v_i - y_i + y_i log(y_i / v_i)``,  ``grad f(v) = 1 - y / v``
+
+    Where there are no counts ODL's is infinite at 0, a ray that misses everything,
+    and finite below.
+    """
+
+    def _call(self, v):
+        return float(batch_value(self)(as_tensor(v)[None]))
+
+    @property
+    def gradient(self):
+        """Gradient ``v -> 1 - y / v``, 1 where there are no counts."""
+        functional = self
+
+        class Gradient(Operator):
+            """The gradient of a divergence of counts."""
+
+            def __init__(self):
+                super().__init__(functional.domain, functional.domain)
+
+            def _call(self, v):
+                counts, v = as_tensor(functional.prior), as_tensor(v)
+                ratio = torch.where(counts > 0, counts / v, 0)
+                return as_element(self.range, 1 - ratio)
+
+        return Gradient()
+
+
 def squared_l2(operator, data, noise_std: float = 1.0) -> SquaredL2:
     """Return ``D(x) = sum_i |(A x - y)_i|^2 / (2 noise_std^2)``, for Gaussian noise.
 
@@ -99,8 +138,8 @@ def squared_l2(operator, data, noise_std: float = 1.0) -> SquaredL2:
 def kullback_leibler(operator, counts, background: float = 0.0) -> DataFidelity:
     """Return ``D(x) = sum_i v_i - y_i + y_i log(y_i / v_i)``, for Poisson counts.
 
-    Here ``v = A x + background``, in plain sums; ``D`` is infinite where a ``v_i`` with
-    counts is not positive.
+    Here ``v = A x + background``, in plain sums; ``D`` is infinite where a ``v_i`` is
+    negative, or 0 with counts.
 
     Parameters
     ----------
@@ -136,7 +175,7 @@ def kullback_leibler(operator, counts, background: float = 0.0) -> DataFidelity:
             f"`background` must be nonnegative and finite, got {background}; "
             "use 0.0 for none."
         )
-    divergence = (1 / weight(Y)) * KullbackLeibler(Y, prior=counts)
+    divergence = (1 / weight(Y)) * CountDivergence(Y, prior=counts)
     if background:
         divergence = divergence.translated(-float(background) * Y.one())
     return DataFidelity(operator, counts, divergence)

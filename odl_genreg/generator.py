@@ -138,7 +138,7 @@ class Generator(TorchOperator):
                 f"`network` must return images of the shape {X.shape} of `image_space` "
                 f"(with a batch axis, and one channel or flat), got {shape}; take an "
                 "`image_space` of the network's shape, and compose the regularizer "
-                "with a resampling to reach it: `R @ odl.Resampling(X, image_space)`."
+                "with a resampling to reach it: `R @ Resampling(X, image_space)`."
             )
         if not torch.isfinite(output).all():
             raise ValueError(

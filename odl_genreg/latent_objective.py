@@ -47,12 +47,12 @@ class LatentObjective(Functional):
         return self.misfit(z) + self._prior_value(z)
 
     def _forward_pass(self, z):
-        last = self._pass
-        if last is None or not torch.equal(last[0][0], z):
+        versions, last = self.generator.versions(), self._pass
+        if last is None or last[0] != versions or not torch.equal(last[1][0], z):
             leaf = z.detach().clone()[None].requires_grad_()
             with torch.enable_grad():
-                last = self._pass = (leaf, self.batch(leaf))
-        return last
+                last = self._pass = (versions, leaf, self.batch(leaf))
+        return last[1:]
 
     def _call(self, z):
         _, value = self._forward_pass(as_tensor(z))

@@ -30,7 +30,9 @@ def assert_same_weights(one, two):
 
 
 def test_loss_decreases():
-    history = train_vae(small(), bars(), bars(16, 1), **{**SETTINGS, "epochs": 30})
+    history = train_vae(
+        small(), bars(), bars(16, 1), epochs=30, batch_size=8, learning_rate=0.02
+    )
     assert len(history) == 30
     assert history[-1][0] < history[0][0] - 10  # nats per image
     assert history[-1][1] < history[0][1] - 10
@@ -89,17 +91,31 @@ def test_kill_while_writing_leaves_the_last_state(tmp_path, monkeypatch):
     assert torch.load(path, weights_only=True) == {"epoch": 1}
 
 
-def test_network_ends_with_the_best_weights():
-    """Black is learned and the variance falls: white gets less likely again."""
+def test_network_ends_with_the_best_weights_and_their_variance():
+    """Black is learned and white is not: an early epoch is the best for white."""
     network = small()
     black, white = torch.zeros(40, 1, 8, 12), torch.ones(16, 1, 8, 12)
     history = train_vae(
         network, black, white, epochs=40, batch_size=8, learning_rate=0.02
     )
     best = min(loss for _, loss in history)
-    assert best < history[-1][1] - 100
-    assert vae_module._validation_loss(network, white, 8) == best
+    assert best < history[-1][1] - 10
+    loss, log_variance = vae_module._validate(network, white, 8)
+    assert loss == best
+    assert network.log_variance.item() == pytest.approx(log_variance, rel=1e-6)
     assert not network.training
+
+
+def test_validation_loss_is_the_negative_elbo_at_its_best_variance():
+    network, x = small(), bars(16)
+    loss, log_variance = vae_module._validate(network, x, 16)
+    values = []
+    for shift in (-0.1, 0.0, 0.1):
+        with torch.no_grad():
+            network.log_variance.fill_(log_variance + shift)
+            values.append(network.negative_elbo(x, torch.Generator().manual_seed(0)))
+    assert loss == pytest.approx(values[1].item(), rel=1e-6)
+    assert values[1] < min(values[0], values[2]) - 0.1
 
 
 def test_other_settings_than_the_saved_ones_raise(tmp_path):

@@ -42,7 +42,7 @@ def fbp(
     Examples
     --------
     >>> X = odl.uniform_discr([-1, -1], [1, 1], (7, 7), dtype="float32")
-    >>> A = ogr.forward_operators.ray_transform(X, num_angles=9)
+    >>> A = ogr.ray_transform(X, num_angles=9)
     >>> ogr.evaluation.fbp(A, A.range.zero()).norm()
     0.0
     """

@@ -59,7 +59,7 @@ def total_variation(
     bounds : pair, optional
         ``(lower, upper)``, floats or None; without it, images are not constrained.
     gap_tol : positive float, optional
-        Stop at this relative primal-dual gap. In float32, less than 1e-5 may not be
+        Stop at this relative primal-dual gap. In float32, less than 1e-6 may not be
         reached.
     maxiter : int, optional
         Stop after this number of iterations, with a warning.
@@ -150,7 +150,9 @@ def total_variation(
         change *= STEP_DAMPING
         x_last.assign(x)
         y_last.assign(y)
-    relative_gap = gap / objective if gap > 0 else 0.0
+    relative_gap = 0.0
+    if gap > 0:
+        relative_gap = gap / objective if objective > 0 else math.inf
     if gap > gap_tol * objective:
         warnings.warn(
             f"`maxiter` must suffice for a relative gap of {gap_tol}, got a gap of "
@@ -201,9 +203,9 @@ def _check(beta, bounds, gap_tol):
 def _norm(operator):
     """Estimate ``||A||`` from a fixed random start."""
     X = operator.domain
-    start = np.random.default_rng(0).uniform(0.0, 1.0, X.shape)
+    start = np.random.default_rng(0).standard_normal(X.shape)
     start = X.element(start.astype(X.dtype_identifier))
-    return float(odl.power_method_opnorm(operator, start, maxiter=100, rtol=1e-3))
+    return float(odl.power_method_opnorm(operator, start, maxiter=200, rtol=1e-4))
 
 
 def _scaled_back_projection(A, data):

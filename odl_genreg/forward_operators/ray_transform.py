@@ -78,7 +78,7 @@ def ray_transform(
     The ray through the center of a square with sides of length 2:
 
     >>> X = odl.uniform_discr([-1, -1], [1, 1], (2, 2), dtype="float32")
-    >>> A = ogr.forward_operators.ray_transform(X, num_angles=1)
+    >>> A = ogr.ray_transform(X, num_angles=1)
     >>> A.range.shape
     (1, 5)
     >>> float(A(X.one()).asarray()[0, 2])

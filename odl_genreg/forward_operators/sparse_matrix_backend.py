@@ -21,19 +21,20 @@ __all__ = ("MAX_BYTES", "SparseMatrixBackend", "matrix_bytes")
 #: Memory bound of `SparseMatrixBackend` unless told otherwise: 1 GiB.
 MAX_BYTES = 2**30
 
-# A float32 value and an int32 column, in the matrix and again in its transpose.
-_BYTES_PER_NONZERO = 16
+# A float32 value and an int32 column, in the matrix and again in its transpose; and
+# an int32 for the start of each row, and of each column.
+_BYTES_PER_NONZERO, _BYTES_PER_ROW = 16, 4
 
 
 def matrix_bytes(geometry, image_space) -> int:
     """Return an upper bound of the memory of a system matrix and its transpose.
 
-        ``16 bytes * number of rays * nonzeros of a ray``
+        ``16 * (number of rays * nonzeros of a ray) + 4 * (rays + cells + 2)``
 
     A ray has at most ``2 max(n, m)`` nonzeros on a grid of ``n`` by ``m`` cells
     (parallel beam, interpolation between two cells in each row or column) or
-    ``n + m + 1`` (fan beam, one for each cell that it crosses). For a detector that
-    sees the whole image this is 1.5 to 2.5 times the memory in fact.
+    ``n + m + 1`` (fan beam, one for each cell that it crosses). With the parallel beam
+    geometry of `ray_transform` this is about 1.6 times the memory in fact.
 
     Parameters
     ----------
@@ -44,17 +45,19 @@ def matrix_bytes(geometry, image_space) -> int:
 
     Examples
     --------
-    Two cells in each direction, one angle, five detector cells: ``16 * 5 * 4``
+    Two by two cells, one angle, five detector cells: ``16 * (5 * 4) + 4 * 11``
 
     >>> X = odl.uniform_discr([-1, -1], [1, 1], (2, 2), dtype="float32")
     >>> geometry = odl.applications.tomo.parallel_beam_geometry(X, num_angles=1)
     >>> ogr.forward_operators.matrix_bytes(geometry, X)
-    320
+    364
     """
     n, m = image_space.shape
     parallel = default_astra_proj_type(geometry) == "linear"
     nonzeros = 2 * max(n, m) if parallel else n + m + 1
-    return _BYTES_PER_NONZERO * geometry.partition.size * nonzeros
+    rays, cells = geometry.partition.size, image_space.size
+    starts = _BYTES_PER_ROW * (rays + cells + 2)
+    return int(_BYTES_PER_NONZERO * rays * nonzeros + starts)
 
 
 class SparseMatrixBackend:

@@ -141,16 +141,34 @@ class VAE(nn.Module):
         negative_elbo : torch.Tensor
             Scalar, differentiable in all parameters.
         """
-        mean, log_variance = self.encoder(x)
-        z = _sample(mean, log_variance, generator)
-        squared_error = (x - self.decoder(z)).square().flatten(1).sum(1).mean()
+        squared_error, divergence = self.elbo_terms(x, generator)
         pixels = x[0].numel()
-        divergence = mean.square() + log_variance.exp() - 1 - log_variance
         return (
             0.5 * squared_error * torch.exp(-self.log_variance)
             + 0.5 * pixels * (math.log(2 * math.pi) + self.log_variance)
-            + 0.5 * divergence.sum(1).mean()
+            + divergence
         )
+
+    def elbo_terms(self, x, generator):
+        """Return ``||x - G(z)||^2`` and the divergence, means over the images.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Images of shape ``(batch, 1, n, m)``.
+        generator : torch.Generator
+            Source of the noise, on any device.
+
+        Returns
+        -------
+        squared_error, divergence : torch.Tensor
+            Scalars, differentiable in all parameters but ``log_variance``.
+        """
+        mean, log_variance = self.encoder(x)
+        z = _sample(mean, log_variance, generator)
+        squared_error = (x - self.decoder(z)).square().flatten(1).sum(1).mean()
+        divergence = mean.square() + log_variance.exp() - 1 - log_variance
+        return squared_error, 0.5 * divergence.sum(1).mean()
 
     @torch.no_grad()
     def _initialize(self, generator):

@@ -61,7 +61,7 @@ def lbfgs(
     """
     x = starts.detach().clone()
     f, g = value_and_gradient(objective, x)
-    reference = g.norm(dim=1).nan_to_num(0.0).max()
+    reference = g.norm(dim=1).nan_to_num(nan=0.0, posinf=0.0).max()
     history = [float(f.nan_to_num(nan=torch.inf).min())]
     pairs = _Pairs(x, num_store)
     running = f.isfinite() & (g.norm(dim=1) > tol * reference)

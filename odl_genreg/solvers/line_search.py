@@ -3,6 +3,7 @@
 
 import math
 
+import numpy as np
 import odl
 
 __all__ = ("BacktrackingLineSearch",)
@@ -19,13 +20,15 @@ class BacktrackingLineSearch(odl.solvers.LineSearch):
 
     Notes
     -----
-    Trial steps are minimizers of the parabola through ``f(x)``, ``f'(x) d`` and
-    ``f(x + a d)``, kept within [0.1, 0.5] of the last; a first step that is too short
-    by more than a factor of 2 is doubled. See [NW2006], section 3.5.
+    The first trial is 1, or the step that promises twice the decrease of the last
+    search if that is shorter. Trials are minimizers of the parabola through ``f(x)``,
+    ``f'(x) d`` and ``f(x + a d)``, kept within [0.1, 0.5] of the last when backtracking
+    and at most 10 times as long while they improve. See [NW2006], section 3.5.
 
     ODL's solvers have no stop signal. Once neither the direction of the solver nor
     steepest descent improves ``f``, every later call returns 0.0 at once, without
-    an evaluation; use a new instance for a new run.
+    an evaluation; use a new instance for a new run. For a direction of ascent the
+    step is 0.0 as well: L-BFGS then forgets its memory and starts afresh.
 
     References
     ----------
@@ -66,7 +69,8 @@ class BacktrackingLineSearch(odl.solvers.LineSearch):
         self.discount = float(discount)
         self.max_num_iter = int(max_num_iter)
         self.stalled = False
-        self._failed_before = False
+        self._failures = 0
+        self._last = None  # point, value, decrease and step of the last success
 
     def __call__(self, x, direction, dir_derivative) -> float:
         """Return a step length along ``direction`` at ``x``.
@@ -78,35 +82,73 @@ class BacktrackingLineSearch(odl.solvers.LineSearch):
         dir_derivative : float
             Directional derivative ``f'(x) d``.
         """
-        if self.stalled:
-            return 0.0
         slope = float(dir_derivative)
-        step = self._search(x, direction, slope) if slope < 0 else 0.0
+        self.stalled = self.stalled or not math.isfinite(slope)
+        if self.stalled or slope >= 0:
+            return 0.0
+        step = self._search(x, direction, slope)
         if step == 0.0:
+            self._failures += 1
             steepest = math.isclose(-slope, float(direction.norm()) ** 2, rel_tol=1e-3)
-            self.stalled = steepest or self._failed_before
-        self._failed_before = step == 0.0
+            self.stalled = steepest or self._failures == 3
+            self._last = None
+        else:
+            self._failures = 0
         return step
 
     def _search(self, x, direction, slope):
-        trial = x.space.element()
+        start, trial = self._value_at(x), x.space.element()
+        if not math.isfinite(start):
+            return 0.0
+        resolution = _epsilon(x.space) * abs(start)
 
         def f(step):
             trial.lincomb(1.0, x, step, direction)
-            return float(self.function(trial))
+            value = float(self.function(trial))
+            return value if math.isfinite(value) else math.inf
 
-        start, step = float(self.function(x)), 1.0
-        for evaluation in range(self.max_num_iter):
-            value = f(step)
+        def minimizer(step, value):
             excess = value - start - step * slope
-            best = math.inf if excess <= 0 else -slope * step**2 / (2 * excess)
+            return -slope * step**2 / (2 * excess) if excess > 0 else math.inf
+
+        step, value, evaluations = self._first_step(slope), math.inf, 0
+        while evaluations < self.max_num_iter and step * -slope > resolution:
+            value, evaluations = f(step), evaluations + 1
             if value <= start + self.discount * step * slope and value < start:
-                while evaluation == 0 and best > 2 * step and step < 2**20:
-                    longer = f(2 * step)
-                    if not longer < value:
-                        break
-                    step, value = 2 * step, longer
-                return step
-            interpolated = best if math.isfinite(excess) else 0.0
-            step = min(max(interpolated, 0.1 * step), 0.5 * step)
-        return 0.0
+                break
+            best = minimizer(step, value)
+            best = best if math.isfinite(best) else 0.0
+            step = min(max(best, 0.1 * step), 0.5 * step)
+        else:
+            return 0.0
+        while evaluations < self.max_num_iter:
+            longer = min(minimizer(step, value), 10 * step)
+            if not longer > 2 * step:
+                break
+            value_there, evaluations = f(longer), evaluations + 1
+            if not value_there < value:
+                break
+            step, value = longer, value_there
+        trial.lincomb(1.0, x, step, direction)
+        self._last = (trial, value, start - value, step)
+        return step
+
+    def _value_at(self, x):
+        """``f(x)``, which the last search knows if the solver took its step."""
+        if self._last is not None and self._last[0] == x:
+            return self._last[1]
+        return float(self.function(x))
+
+    def _first_step(self, slope):
+        if self._last is None:
+            return 1.0
+        _, _, decrease, step = self._last
+        promising = 2.02 * decrease / -slope
+        return promising if step > 1 else min(1.0, promising)
+
+
+def _epsilon(space):
+    """Relative rounding error of a value on a space."""
+    while isinstance(space, odl.ProductSpace):
+        space = space[0]
+    return float(np.finfo(space.dtype_identifier).eps)

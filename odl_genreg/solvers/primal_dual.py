@@ -59,8 +59,8 @@ def primal_dual(
 
     Notes
     -----
-    ``sigma_i`` is ``g_i(k) / |k|^2`` at the start ``k = K_i(v)``, the ratio of the dual
-    to the primal magnitude. The ``tau_b`` make
+    ``sigma_i`` is ``g_i(k) / (2 |k|^2)`` at the start ``k = K_i(v)``, half the ratio of
+    the dual to the primal magnitude. The ``tau_b`` make
 
     .. math::
         T^{1/2} \left( \tfrac12 \nabla^2 h + \sum_i \sigma_i K_i'^T K_i' \right)
@@ -180,7 +180,7 @@ def primal_dual(
 
 
 def _dual_step(term, k):
-    """``g(k) / |k|^2``, or None where that tells nothing."""
+    """``g(k) / (2 |k|^2)``, or None where that tells nothing."""
     k = k.detach()
-    ratio = term.value(k).sum() / (k**2).sum()
+    ratio = term.value(k).sum() / (2 * (k**2).sum())
     return float(ratio) if bool(ratio.isfinite()) and ratio > 0 else None

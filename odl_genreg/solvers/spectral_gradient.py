@@ -47,7 +47,8 @@ def spectral_gradient(
     Returns
     -------
     minima : Minima
-        The values are those of ``f``, without ``r``.
+        The values are those of ``f``, without ``r``. A run ends unconverged when no
+        step is accepted, or at ``maxiter``.
 
     References
     ----------
@@ -68,23 +69,25 @@ def spectral_gradient(
     """
     x = torch.cat([proximal(1.0, row[None]) for row in starts.detach()])
     f, g = value_and_gradient(objective, x)
-    reference = g.norm(dim=1).max()
-    step = 1 / g.norm(dim=1).clamp_min(torch.finfo(g.dtype).tiny)
+    tiny = torch.finfo(g.dtype).tiny
+    reference = g.norm(dim=1).nan_to_num(nan=0.0, posinf=0.0).max().clamp_min(tiny)
+    step = 1 / g.norm(dim=1).clamp_min(tiny)
     residual = torch.full_like(f, torch.inf)
     running = f.isfinite()
     history = [float(f.nan_to_num(nan=torch.inf).min())]
     niter = 0
     while niter < maxiter and bool(running.any()):
         rows = running.nonzero()[:, 0]
-        x_new, f_new, g_new, t = _step(
+        x_new, f_new, g_new, t, moved = _step(
             objective, proximal, x[rows], f[rows], g[rows], step[rows]
         )
         s, y = x_new - x[rows], g_new - g[rows]
-        residual[rows] = s.norm(dim=1) / t / reference
+        change = s.norm(dim=1) / t / reference
+        residual[rows] = torch.where(moved, change, residual[rows])
         curvature = (s * y).sum(1) / (s * s).sum(1)
         step[rows] = torch.where(curvature > 0, 1 / curvature, 2 * t)
         x[rows], f[rows], g[rows] = x_new, f_new, g_new
-        running[rows] = residual[rows] > tol
+        running[rows] = moved & (residual[rows] > tol)
         niter += 1
         history.append(float(f.nan_to_num(nan=torch.inf).min()))
         if callback is not None:
@@ -119,4 +122,6 @@ def _step(objective, proximal, x, f, g, t, max_halvings=30):
         if not len(pending):
             break
         t[pending] *= 0.5
-    return x_new, f_new, g_new, t
+    moved = torch.ones_like(f, dtype=torch.bool)
+    moved[pending] = False
+    return x_new, f_new, g_new, t, moved

@@ -12,8 +12,9 @@ The weights of the inner products stand here and nowhere else.
 """
 
 from .elements import as_element, as_tensor, torch_device, torch_dtype, weight
-from .functional_map import batch_proximal, batch_value
+from .functional_map import batch_value
 from .linear_map import LinearMap, batch_products
+from .proximal_map import batch_proximal
 from .torch_operator import TorchOperator, frozen
 
 __all__ = (

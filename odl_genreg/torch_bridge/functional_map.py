@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""ODL functionals and their proximals as batched torch functions."""
+"""ODL functionals as batched torch functions."""
 
 import functools
 import math
@@ -17,7 +17,7 @@ from odl.functionals.functional import (
 from .elements import as_element, as_tensor, weight
 from .linear_map import LinearMap
 
-__all__ = ("batch_proximal", "batch_value")
+__all__ = ("batch_value",)
 
 
 @functools.singledispatch
@@ -50,51 +50,20 @@ def batch_value(functional):
     return functools.partial(_Value.apply, functional)
 
 
-@functools.singledispatch
-def batch_proximal(functional):
-    """Return the function ``(step, (x_1, ..., x_B)) -> (prox_{step f}(x_b))``.
-
-    A generic function like `batch_value`. The result carries no graph.
-
-    Parameters
-    ----------
-    functional : `Functional`
-        Functional ``f`` with a proximal.
-
-    Returns
-    -------
-    proximal : callable
-        Function of a positive float and a tensor ``(batch, *X.shape)``.
-
-    Examples
-    --------
-    >>> proximal = ogr.torch_bridge.batch_proximal(odl.functionals.L1Norm(odl.rn(2)))
-    >>> proximal(0.5, torch.tensor([[1.0, -2.0]]))
-    tensor([[ 0.5000, -1.5000]])
-    """
-
-    def proximal(step, x):
-        operator, X = functional.proximal(float(step)), functional.domain
-        rows = [as_tensor(operator(as_element(X, row.contiguous()))) for row in x]
-        return torch.stack([row.clone() for row in rows])
-
-    return proximal
-
-
 class _Value(torch.autograd.Function):
     """Values of any ODL functional, on one space or on a product."""
 
     @staticmethod
     def forward(ctx, functional, *parts):
         X = functional.domain
-        ctx.spaces = X if isinstance(X, odl.ProductSpace) else (X,)
+        ctx.spaces = (X,) if len(parts) == 1 else X
         elements = [
             [as_element(space, row.contiguous()) for row in part.detach()]
             for space, part in zip(ctx.spaces, parts, strict=True)
         ]
         points = list(zip(*elements, strict=True))
         ctx.functional = functional
-        ctx.points = [X.element(p) if X is ctx.spaces else p[0] for p in points]
+        ctx.points = [X.element(p) if len(parts) > 1 else p[0] for p in points]
         return parts[0].new_tensor([float(functional(point)) for point in ctx.points])
 
     @staticmethod
@@ -115,46 +84,68 @@ def _sum(x):
     return x.flatten(1).sum(1)
 
 
-@batch_value.register
-def _(functional: odl.functionals.L2NormSquared):
+def _on_tensors(rule):
+    """Keep a rule to functionals of one tensor; stack the factors of a power."""
+
+    def restricted(functional):
+        X = functional.domain
+        if isinstance(X, odl.ProductSpace) and not X.is_power_space:
+            return batch_value.dispatch(object)(functional)
+        value = rule(functional)
+        return lambda x, *more: value(torch.stack([x, *more], 1) if more else x)
+
+    return restricted
+
+
+@batch_value.register(odl.functionals.L2NormSquared)
+@_on_tensors
+def _(functional):
     w = weight(functional.domain)
     return lambda x: w * _sum(x**2)
 
 
-@batch_value.register
-def _(functional: odl.functionals.L1Norm):
+@batch_value.register(odl.functionals.L1Norm)
+@_on_tensors
+def _(functional):
     w = weight(functional.domain)
     return lambda x: w * _sum(x.abs())
 
 
-@batch_value.register
-def _(functional: odl.functionals.GroupL1Norm):
+@batch_value.register(odl.functionals.GroupL1Norm)
+@_on_tensors
+def _(functional):
     if functional.pointwise_norm.exponent != 2:
         return batch_value.dispatch(object)(functional)
     w = weight(functional.domain)
     return lambda x: w * _sum(x.norm(dim=1))
 
 
-@batch_value.register
-def _(functional: odl.functionals.ZeroFunctional):
+@batch_value.register(odl.functionals.ZeroFunctional)
+@_on_tensors
+def _(functional):
     return lambda x: 0 * _sum(x)
 
 
-@batch_value.register
-def _(functional: odl.functionals.IndicatorZero):
+@batch_value.register(odl.functionals.IndicatorZero)
+@_on_tensors
+def _(functional):
     return lambda x: torch.where(x.flatten(1).any(1), math.inf, 0 * _sum(x.detach()))
 
 
-@batch_value.register
-def _(functional: odl.functionals.KullbackLeibler):
+@batch_value.register(odl.functionals.KullbackLeibler)
+@_on_tensors
+def _(functional):
     if functional.prior is None:
         return batch_value.dispatch(object)(functional)
     w, counts = weight(functional.domain), as_tensor(functional.prior)
+    counted = counts > 0
 
     def value(x):
-        terms = x - counts + torch.xlogy(counts, counts) - torch.xlogy(counts, x)
-        outside = (x < 0) | ((x == 0) & (counts > 0))
-        return w * _sum(torch.where(outside, math.inf, terms))
+        # 0 log 0 = 0; masked before the logarithm, for the sake of the gradient
+        ratio = torch.where(counted, counts, 1) / torch.where(counted & (x > 0), x, 1)
+        terms = x - counts + counts * ratio.log()
+        inside = (x > 0) | ((x == 0) & ~counted)
+        return w * _sum(torch.where(inside, terms, math.inf))
 
     return value
 
@@ -162,17 +153,18 @@ def _(functional: odl.functionals.KullbackLeibler):
 @batch_value.register
 def _(functional: FunctionalLeftScalarMult):
     value, scalar = batch_value(functional.functional), float(functional.scalar)
-    return lambda x: scalar * value(x)
+    return lambda *x: scalar * value(*x)
 
 
 @batch_value.register
 def _(functional: FunctionalRightScalarMult):
     value, scalar = batch_value(functional.functional), float(functional.scalar)
-    return lambda x: value(scalar * x)
+    return lambda *x: value(*(scalar * part for part in x))
 
 
-@batch_value.register
-def _(functional: FunctionalTranslation):
+@batch_value.register(FunctionalTranslation)
+@_on_tensors
+def _(functional):
     value = batch_value(functional.functional)
     translation = as_tensor(functional.translation)
     return lambda x: value(x - translation)
@@ -181,59 +173,13 @@ def _(functional: FunctionalTranslation):
 @batch_value.register
 def _(functional: FunctionalSum):
     left, right = batch_value(functional.left), batch_value(functional.right)
-    return lambda x: left(x) + right(x)
+    return lambda *x: left(*x) + right(*x)
 
 
-@batch_value.register
-def _(functional: FunctionalComp):
+@batch_value.register(FunctionalComp)
+@_on_tensors
+def _(functional):
     if not functional.right.is_linear:
         return batch_value.dispatch(object)(functional)
     value, linear_map = batch_value(functional.left), LinearMap(functional.right)
     return lambda x: value(linear_map(x))
-
-
-@batch_proximal.register
-def _(functional: odl.functionals.L2NormSquared):
-    return lambda step, x: x / (1 + 2 * step)
-
-
-@batch_proximal.register
-def _(functional: odl.functionals.L1Norm):
-    return lambda step, x: torch.nn.functional.softshrink(x, float(step))
-
-
-@batch_proximal.register
-def _(functional: odl.functionals.GroupL1Norm):
-    if functional.pointwise_norm.exponent != 2:
-        return batch_proximal.dispatch(object)(functional)
-
-    def shrink(step, x):
-        norm = x.norm(dim=1, keepdim=True)
-        return x * (1 - step / norm.clamp_min(step))
-
-    return shrink
-
-
-@batch_proximal.register
-def _(functional: odl.functionals.IndicatorZero):
-    return lambda step, x: torch.zeros_like(x)
-
-
-@batch_proximal.register
-def _(functional: odl.functionals.ZeroFunctional):
-    return lambda step, x: x.clone()
-
-
-@batch_proximal.register
-def _(functional: odl.functionals.IndicatorBox):
-    lower = -math.inf if functional.lower is None else functional.lower
-    upper = math.inf if functional.upper is None else functional.upper
-    if not all(isinstance(bound, (int, float)) for bound in (lower, upper)):
-        return batch_proximal.dispatch(object)(functional)
-    return lambda step, x: x.clamp(lower, upper)
-
-
-@batch_proximal.register
-def _(functional: FunctionalLeftScalarMult):
-    proximal = batch_proximal(functional.functional)
-    return lambda step, x: proximal(step * float(functional.scalar), x)

@@ -135,7 +135,7 @@ class LinearMap:
         Raises
         ------
         TypeError
-            If ``operator`` is not linear.
+            If ``operator`` is not linear, or not between real spaces.
 
         Examples
         --------
@@ -154,6 +154,12 @@ class LinearMap:
                 f"`operator` must be linear, got {operator!r}; "
                 "linearize it with `operator.derivative(x)`."
             )
+        for space in (operator.domain, operator.range):
+            if torch_dtype(space).is_complex:
+                raise TypeError(
+                    f"`operator` must map between real spaces, got {space!r}; "
+                    "take real and imaginary part as two components."
+                )
         self.operator = operator
         self.domain, self.range = operator.domain, operator.range
         self._forward, self._transpose = batch_products(operator)

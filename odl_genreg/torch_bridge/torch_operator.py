@@ -88,11 +88,14 @@ class TorchOperator(Operator):
         """Map ``(batch, *domain.shape)`` to ``(batch, *range.shape)``."""
         return self.module(z).reshape(len(z), *self.range.shape)
 
+    def versions(self) -> list[int]:
+        """Return counters of the changes in place of parameters and buffers."""
+        tensors = (*self.module.parameters(), *self.module.buffers())
+        return [tensor._version for tensor in tensors]
+
     def forward_pass(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ``z`` as a leaf and ``G(z)`` with its graph, both of batch size 1."""
-        parameters = (*self.module.parameters(), *self.module.buffers())
-        versions = [p._version for p in parameters]
-        last = self._pass
+        versions, last = self.versions(), self._pass
         if last is None or last[0] != versions or not torch.equal(last[1][0], z):
             leaf = z.detach().clone()[None].requires_grad_()
             with torch.enable_grad():

@@ -32,7 +32,8 @@ def train_vae(
 
     with AdamW, a learning rate that falls to zero along a cosine, and a small random
     affine deformation of half of the images in each batch. ``network`` ends with the
-    weights of the epoch that has the smallest validation loss.
+    weights of the epoch that has the smallest validation loss, and with the ``gamma^2``
+    that belongs to it: the mean squared error of the validation images.
 
     Parameters
     ----------
@@ -59,7 +60,8 @@ def train_vae(
     Returns
     -------
     history : list of (float, float)
-        Mean training loss and validation loss of each epoch, in nats per image.
+        Mean training loss of each epoch and validation loss after it, in nats per
+        image; the latter with the ``gamma^2`` that makes it smallest.
 
     Raises
     ------
@@ -114,7 +116,9 @@ def train_vae(
             torch.nn.utils.clip_grad_norm_(weights, 1000.0)
             optimizer.step()
             loss_sum += loss.item()
-        validation_loss = _validation_loss(network, validation_images, batch_size)
+        validation_loss, log_variance = _validate(
+            network, validation_images, batch_size
+        )
         if not math.isfinite(validation_loss):
             raise FloatingPointError(
                 "`learning_rate` must keep the loss finite, got a loss of "
@@ -124,6 +128,7 @@ def train_vae(
         if validation_loss < best_loss:
             best_loss = validation_loss
             best = {name: t.clone() for name, t in network.state_dict().items()}
+            best["log_variance"].fill_(log_variance)
         progress.set_postfix(loss=history[-1][0], validation=validation_loss)
         if checkpoint_path is not None:
             state = {
@@ -147,16 +152,24 @@ def _schedule(step, steps):
 
 
 @torch.no_grad()
-def _validation_loss(network, images, batch_size):
-    """Return the mean negative ELBO with the same noise at each call."""
+def _validate(network, images, batch_size):
+    """Return the smallest negative ELBO over all ``gamma^2``, and its ``log(gamma^2)``.
+
+    The noise is the same at each call. The learned ``gamma^2`` is the error of the
+    training images: by it, a network that goes on improving would seem to get worse.
+    """
     network.eval()
     generator = torch.Generator().manual_seed(0)
     device = network.log_variance.device
-    losses = [
-        len(batch) * network.negative_elbo(batch.to(device), generator).item()
-        for batch in images.split(batch_size)
-    ]
-    return sum(losses) / len(images)
+    error = divergence = 0.0
+    for batch in images.split(batch_size):
+        terms = network.elbo_terms(batch.to(device), generator)
+        error += len(batch) / len(images) * terms[0].item()
+        divergence += len(batch) / len(images) * terms[1].item()
+    pixels = images[0].numel()
+    log_variance = math.log(error / pixels)
+    loss = 0.5 * pixels * (1 + math.log(2 * math.pi) + log_variance) + divergence
+    return loss, log_variance
 
 
 def _save(state, path):
