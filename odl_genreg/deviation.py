@@ -71,13 +71,17 @@ class TotalVariation(FunctionalComp):
         p^* = \arg\min_{|p_i| \leq 1} \| v + \sigma \, \mathrm{div} \, p \|^2,
         \quad \mathrm{prox}_{\sigma TV}(v) = v + \sigma \, \mathrm{div} \, p^*,
 
-    from ``p = 0`` to a duality gap of `tol` relative to the objective.
+    from ``p = 0`` to a duality gap of `tol` relative to the objective. The momentum is
+    dropped where it leads uphill [OC2015].
 
     References
     ----------
     [BT2009] Beck A, and Teboulle M. *Fast gradient-based algorithms for constrained
     total variation image denoising and deblurring problems*. IEEE Trans Image
     Process, 2009.
+
+    [OC2015] O'Donoghue B, and Candes E. *Adaptive restart for accelerated gradient
+    schemes*. Found Comput Math, 2015.
     """
 
     def __init__(self, space, *, tol: float = 1e-4, maxiter: int = 1000):
@@ -112,14 +116,17 @@ class TotalVariation(FunctionalComp):
         # ||grad||^2 <= 4 sum_k 1 / side_k^2
         lipschitz = 4 * step * sum(1 / side**2 for side in self.domain.cell_sides)
         p = q = torch.zeros_like(gradient(v))
-        x, t = v.clone(), 1.0
+        x, t = v.clone(), v.new_ones(len(v))
         running = torch.ones(len(v), dtype=torch.bool, device=v.device)
         for iteration in range(self.maxiter):
             p_old = p
             p = q + gradient(v - step * divergence(q)) / lipschitz
             p = p / p.norm(dim=1, keepdim=True).clamp_min(1)
-            t_old, t = t, (1 + (1 + 4 * t**2) ** 0.5) / 2
-            q = p + (t_old - 1) / t * (p - p_old)
+            uphill = ((q - p) * (p - p_old)).flatten(1).sum(1) > 0
+            t_old = torch.where(uphill, 1, t)
+            t = (1 + (1 + 4 * t_old**2) ** 0.5) / 2
+            momentum = ((t_old - 1) / t).reshape(-1, *[1] * (p.ndim - 1))
+            q = p + momentum * (p - p_old)
             if iteration % 10 == 9:
                 x_new = v - step * divergence(p)
                 x[running] = x_new[running]

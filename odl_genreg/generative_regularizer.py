@@ -6,13 +6,13 @@ import math
 
 import odl
 from odl import Operator
-from odl.functionals import Functional, IndicatorZero, L2NormSquared
+from odl.functionals import Functional
 
-from .data_fidelity import SquaredL2
 from .generator import Generator
-from .latent_objective import EliminatedObjective, LatentObjective, RangeObjective
+from .latent_objective import LatentObjective, eliminate_image
 from .latent_prior import gaussian
-from .projection import InnerGradient, InnerProblem, InnerProximal, InnerSolution
+from .projection import InnerProblem, InnerSolution
+from .regularizer_operators import InnerGradient, InnerProximal
 from .solvers.smoothness import is_smooth
 
 __all__ = ("GenerativeRegularizer",)
@@ -40,9 +40,8 @@ class GenerativeRegularizer(Functional):
     ``||grad_z|| <= tol`` relative to the starts, the best kept. The result does not
     depend on what was called before.
 
-    A nonsmooth ``F`` is replaced by its envelope with a small step for the search of
-    ``z``; the value is that of ``F`` itself, an upper bound that is tight to the
-    first order in `smoothing`. See `InnerProblem`.
+    For a nonsmooth ``F`` the search of ``z`` takes its envelope with a small step; the
+    value is that of ``F``, an upper bound tight to first order in `smoothing`.
 
     References
     ----------
@@ -62,6 +61,7 @@ class GenerativeRegularizer(Functional):
         tol: float = 1e-5,
         maxiter: int = 500,
         smoothing: float = 1e-2,
+        warm_start: bool = False,
     ):
         """Initialize a new instance.
 
@@ -88,6 +88,9 @@ class GenerativeRegularizer(Functional):
         smoothing : positive float, optional
             Step of the envelope of a nonsmooth ``F`` relative to the scale
             ``||u||^2 / F(u)`` of the deviation ``u``.
+        warm_start : bool, optional
+            Start from the last solution alone, from the second call on: fewer
+            evaluations in a solver, but the result depends on what was called before.
 
         Raises
         ------
@@ -141,6 +144,7 @@ class GenerativeRegularizer(Functional):
             tol=tol,
             maxiter=maxiter,
             smoothing=smoothing,
+            warm_start=warm_start,
         )
 
     # --- The functional on X --- #
@@ -241,14 +245,11 @@ class GenerativeRegularizer(Functional):
             constraint, and for the soft constraint with a `squared_l2` of at most
             ``EliminatedObjective.max_size`` data and a linear operator.
         """
-        D, F, G, R_Z = data_fidelity, self.deviation, self.generator, self.latent_prior
-        if isinstance(F, IndicatorZero):
-            return RangeObjective(D, G, R_Z, lam * self.mu)
-        quadratic = isinstance(D, SquaredL2) and D.operator.is_linear
-        small = quadratic and D.operator.range.size <= EliminatedObjective.max_size
-        if isinstance(F, L2NormSquared) and small and lam > 0:
-            return EliminatedObjective(D, G, R_Z, lam, lam * self.mu)
-        raise NotImplementedError(
-            "`data_fidelity` and `deviation` must allow the elimination of x, got "
-            f"{type(D).__name__} and {type(F).__name__}; use `joint`."
+        return eliminate_image(
+            data_fidelity,
+            self.deviation,
+            self.generator,
+            self.latent_prior,
+            float(lam),
+            float(lam) * self.mu,
         )

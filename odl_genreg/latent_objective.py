@@ -3,11 +3,17 @@
 
 import torch
 from odl import Operator
-from odl.functionals import Functional
+from odl.functionals import Functional, IndicatorZero, L2NormSquared
 
+from .data_fidelity import SquaredL2
 from .torch_bridge import LinearMap, as_element, as_tensor, batch_value, weight
 
-__all__ = ("EliminatedObjective", "LatentObjective", "RangeObjective")
+__all__ = (
+    "EliminatedObjective",
+    "LatentObjective",
+    "RangeObjective",
+    "eliminate_image",
+)
 
 
 class LatentObjective(Functional):
@@ -170,3 +176,26 @@ class EliminatedObjective(LatentObjective):
         solved = self._whitened(x) @ self._whitening
         solved = solved.reshape(-1, *self._forward.range.shape)
         return x + self._forward.T(solved) / self._stiffness
+
+
+def eliminate_image(
+    data_fidelity, deviation, generator, latent_prior, lam, weight_of_prior
+) -> LatentObjective:
+    """Return the problem in ``z`` where the minimum over ``x`` has a closed form.
+
+    Raises
+    ------
+    NotImplementedError
+        If it has none, see `GenerativeRegularizer.latent_objective`.
+    """
+    D, F, parts = data_fidelity, deviation, (generator, latent_prior)
+    if isinstance(F, IndicatorZero):
+        return RangeObjective(D, *parts, weight_of_prior)
+    quadratic = isinstance(D, SquaredL2) and D.operator.is_linear
+    small = quadratic and D.operator.range.size <= EliminatedObjective.max_size
+    if isinstance(F, L2NormSquared) and small and lam > 0:
+        return EliminatedObjective(D, *parts, lam, weight_of_prior)
+    raise NotImplementedError(
+        "`data_fidelity` and `deviation` must allow the elimination of x, got "
+        f"{type(D).__name__} and {type(F).__name__}; use `joint`."
+    )

@@ -4,7 +4,6 @@
 import dataclasses
 
 import torch
-from odl import Operator
 from odl.functionals import IndicatorZero, L2NormSquared, ZeroFunctional
 
 from .deviation import envelope
@@ -14,18 +13,11 @@ from .solvers.smoothness import is_smooth
 from .torch_bridge import (
     as_element,
     as_tensor,
-    batch_proximal,
     batch_value,
     torch_dtype,
 )
 
-__all__ = (
-    "InnerGradient",
-    "InnerProblem",
-    "InnerProximal",
-    "InnerSolution",
-    "sample_latents",
-)
+__all__ = ("InnerProblem", "InnerSolution", "sample_latents")
 
 
 @dataclasses.dataclass
@@ -68,7 +60,18 @@ def sample_latents(latent_space, count: int, seed: int) -> torch.Tensor:
 class InnerProblem:
     """The problem ``min_z distance(x - G(z)) + prior(z)`` from fixed starts."""
 
-    def __init__(self, generator, prior, *, num_starts, seed, tol, maxiter, smoothing):
+    def __init__(
+        self,
+        generator,
+        prior,
+        *,
+        num_starts,
+        seed,
+        tol,
+        maxiter,
+        smoothing,
+        warm_start,
+    ):
         """Initialize a new instance.
 
         Parameters
@@ -77,7 +80,7 @@ class InnerProblem:
             Operator ``G : Z -> X``.
         prior : `Functional`
             Functional ``mu R_Z`` on ``Z``.
-        num_starts, seed, tol, maxiter, smoothing :
+        num_starts, seed, tol, maxiter, smoothing, warm_start :
             As for `GenerativeRegularizer`.
         """
         for name, number in (("tol", tol), ("smoothing", smoothing)):
@@ -95,10 +98,16 @@ class InnerProblem:
         self.generator, self.prior = generator, prior
         self.num_starts, self.seed = int(num_starts), int(seed)
         self.tol, self.maxiter = float(tol), int(maxiter)
-        self.smoothing = float(smoothing)
+        self.smoothing, self.warm_start = float(smoothing), bool(warm_start)
+        self._last = self._latent = None
 
     def starts(self, x) -> torch.Tensor:
-        """Return the starts: the code of ``x``, 0, and samples of N(0, I)."""
+        """Return the starts: the code of ``x``, 0, and samples of N(0, I).
+
+        With a warm start only the last solution, from the second call on.
+        """
+        if self.warm_start and self._latent is not None:
+            return self._latent
         Z, G = self.generator.domain, self.generator
         starts = sample_latents(Z, self.num_starts, self.seed)
         zero = torch.zeros_like(starts[:1])
@@ -124,7 +133,17 @@ class InnerProblem:
         return self._minimize(distance, self.prior, x, starts)
 
     def project(self, deviation, x) -> InnerSolution:
-        """Solve the problem for a functional ``F`` on ``X`` or ``X x Z``."""
+        """Solve the problem for a functional ``F`` on ``X`` or ``X x Z``.
+
+        The last solution is kept: value and gradient at one image cost one solve.
+        """
+        key, image = (deviation, self.generator.versions()), as_tensor(x)
+        last = self._last
+        if last is None or last[0] != key or not torch.equal(last[1], image):
+            last = self._last = (key, image.clone(), self._project(deviation, x))
+        return dataclasses.replace(last[2], z=last[2].z.copy())
+
+    def _project(self, deviation, x):
         if isinstance(deviation, IndicatorZero):
             return self._membership(x)
         F = batch_value(deviation)
@@ -170,13 +189,15 @@ class InnerProblem:
 
     def _minimize(self, distance, prior, x, starts=None, tol=None):
         image, G = as_tensor(x), self.generator
-        return minimize(
+        minima = minimize(
             lambda z: distance(image - G.batch(z), z),
             prior,
             self.starts(x) if starts is None else starts,
             tol=self.tol if tol is None else tol,
             maxiter=self.maxiter,
         )
+        self._latent = minima.points[minima.best][None]
+        return minima
 
     def _solution(self, minima, values):
         best = int(values.nan_to_num(nan=torch.inf).argmin())
@@ -188,42 +209,3 @@ class InnerProblem:
             starts=tuple(values.tolist()),
             niter=minima.niter,
         )
-
-
-class InnerGradient(Operator):
-    """Gradient of a generative regularizer, ``x -> grad F(x - G(z*(x)))``."""
-
-    def __init__(self, inner: InnerProblem, deviation):
-        """Initialize a new instance for the functional ``F`` on ``X`` or ``X x Z``."""
-        X = inner.generator.range
-        super().__init__(X, X)
-        self.inner, self.deviation = inner, deviation
-
-    def _call(self, x):
-        F, z = self.deviation, self.inner.project(self.deviation, x).z
-        u = x - self.inner.generator(z)
-        if F.domain == self.domain:
-            return F.gradient(u)
-        return F.gradient(F.domain.element([u, z]))[0]
-
-
-class InnerProximal(Operator):
-    """Proximal of a generative regularizer, ``v -> G(z) + prox_{s F}(v - G(z))``.
-
-    Here ``z`` minimizes ``env_{s F}(v - G(z)) + mu R_Z(z)``.
-    """
-
-    def __init__(self, inner: InnerProblem, deviation, sigma: float):
-        """Initialize a new instance for ``F`` on ``X`` with the step ``sigma``."""
-        X = inner.generator.range
-        super().__init__(X, X)
-        self.inner, self.deviation, self.sigma = inner, deviation, float(sigma)
-
-    def _call(self, v):
-        distance = envelope(self.deviation, self.sigma)
-        minima = self.inner.search(lambda u, z: distance(u), v)
-        with torch.no_grad():
-            g = self.inner.generator.batch(minima.points[minima.best][None])
-        proximal = batch_proximal(self.deviation)
-        x = g + proximal(self.sigma, as_tensor(v)[None] - g)
-        return as_element(self.range, x[0])

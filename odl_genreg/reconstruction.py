@@ -11,13 +11,18 @@ from .data_fidelity import DataFidelity
 from .projection import sample_latents
 from .result import Reconstruction
 from .solvers import is_smooth
-from .strategies import solve_in_latent, solve_jointly, solve_primal_dual
+from .strategies import (
+    solve_by_continuation,
+    solve_in_latent,
+    solve_jointly,
+    solve_primal_dual,
+)
 from .torch_bridge import as_element, as_tensor
 from .variational_problem import VariationalProblem
 
 __all__ = ("reconstruct",)
 
-SOLVERS = ("auto", "lbfgs", "primal_dual")
+SOLVERS = ("auto", "lbfgs", "continuation", "primal_dual")
 
 
 def reconstruct(
@@ -57,13 +62,14 @@ def reconstruct(
         Number of starts: 0 and samples of N(0, I).
     seed : int, optional
         Seed of the samples. The same seed gives the same result.
-    solver : {'auto', 'lbfgs', 'primal_dual'}, optional
-        'lbfgs' for smooth problems, in ``z`` or in ``(x, z)``; 'primal_dual' for all.
-        Default: 'lbfgs' where it can.
+    solver : {'auto', 'lbfgs', 'continuation', 'primal_dual'}, optional
+        'lbfgs' for smooth problems, in ``z`` or in ``(x, z)``; 'continuation' for
+        nonsmooth terms and bounds; 'primal_dual' for all. Default: the first that can.
     tol : positive float, optional
         'lbfgs' stops when the norm of the gradient is ``tol`` times the largest of the
-        starts, 'primal_dual' when the objective changes by less than ``tol / 10``,
-        relatively, over 25 iterations.
+        starts, 'continuation' when a step decreases the objective by less than
+        ``tol / 100``, relatively, 'primal_dual' when 25 steps change it by less than
+        ``tol / 10``.
     maxiter : positive int, optional
         Maximal number of iterations of a stage.
     callback : callable, optional
@@ -94,7 +100,7 @@ def reconstruct(
     start_time = time.perf_counter()
     problem = VariationalProblem(data_fidelity, regularizer, lam, other_terms, bounds)
     smooth = problem.is_smooth and (problem.is_latent or is_smooth(problem.prior))
-    _check_options(smooth, restarts, solver, tol, maxiter)
+    _check_options(smooth, problem.bounds, restarts, solver, tol, maxiter)
     G = regularizer.generator
     starts = sample_latents(G.domain, restarts, seed)
     starts[0] = 0
@@ -111,8 +117,10 @@ def reconstruct(
         options = {"tol": tol, "maxiter": maxiter, "report": report}
         solution = solve_in_latent(problem, starts, **options)
         restart_values = solution.values
-        if solver == "primal_dual" or not smooth:
+        if solver == "primal_dual" or not (smooth or problem.bounds):
             solution = solve_primal_dual(problem, solution, **options)
+        elif solver == "continuation" or not smooth:
+            solution = solve_by_continuation(problem, solution, **options)
         elif not problem.is_latent:
             solution = solve_jointly(problem, solution, **options)
             restart_values = solution.values
@@ -142,7 +150,7 @@ def reconstruct(
     )
 
 
-def _check_options(smooth, restarts, solver, tol, maxiter):
+def _check_options(smooth, bounds, restarts, solver, tol, maxiter):
     if solver not in SOLVERS:
         raise ValueError(
             f"`solver` must be one of {SOLVERS}, got {solver!r}; "
@@ -150,9 +158,14 @@ def _check_options(smooth, restarts, solver, tol, maxiter):
         )
     if solver == "lbfgs" and not smooth:
         raise ValueError(
-            "`solver` must be 'auto' or 'primal_dual' for a nonsmooth sum, got "
-            "'lbfgs'; for it deviation, other terms, bounds and latent prior must have "
-            "gradients."
+            "`solver` must be 'auto', 'continuation' or 'primal_dual' for a nonsmooth "
+            "sum, got 'lbfgs'; for it deviation, other terms, bounds and latent prior "
+            "must have gradients."
+        )
+    if solver == "continuation" and bounds is None:
+        raise ValueError(
+            "`solver` must be 'auto' or 'primal_dual' for a latent prior that is "
+            "neither smooth nor a box, got 'continuation'; leave it out."
         )
     for name, number in (("restarts", restarts), ("maxiter", maxiter)):
         if not number >= 1:

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Stages of a reconstruction: in the latent, jointly, and primal-dual."""
+"""Stages of a reconstruction: in the latent, and in image and latent."""
 
 import dataclasses
 from collections.abc import Callable
 
 import torch
 
-from .solvers import is_smooth, lbfgs, minimize, primal_dual
+from .solvers import envelope_continuation, is_smooth, lbfgs, minimize, primal_dual
 from .solvers.step_sizes import block_curvatures
 from .variational_problem import VariationalProblem
 
-__all__ = ("Solution", "solve_in_latent", "solve_jointly", "solve_primal_dual")
+__all__ = (
+    "Solution",
+    "solve_by_continuation",
+    "solve_in_latent",
+    "solve_jointly",
+    "solve_primal_dual",
+)
 
 
 @dataclasses.dataclass
@@ -110,6 +116,29 @@ def solve_jointly(
     name = "lbfgs in z" if problem.in_range else "lbfgs in (x, z)"
     converged = bool(minima.converged[minima.best])
     return Solution(blocks, images, minima.values, minima.history, name, converged)
+
+
+def solve_by_continuation(
+    problem: VariationalProblem,
+    start: Solution,
+    tol: float,
+    maxiter: int,
+    report: Callable,
+) -> Solution:
+    """Minimize a problem by `envelope_continuation`, from the best start."""
+    blocks, value, history, converged = envelope_continuation(
+        problem.smooth,
+        problem.terms,
+        [block[start.best][None] for block in start.blocks],
+        problem.bounds,
+        tol=tol / 100,
+        maxiter=maxiter,
+        callback=lambda b, values: report(lambda: problem.images(*b), values),
+    )
+    with torch.no_grad():
+        images = problem.images(*blocks)
+    name = "continuation in z" if problem.in_range else "continuation in (x, z)"
+    return Solution(blocks, images, value, history, name, converged)
 
 
 def solve_primal_dual(

@@ -7,7 +7,7 @@ import math
 import odl
 import torch
 from odl.functionals import Functional, IndicatorBox, IndicatorZero
-from odl.functionals.functional import FunctionalComp
+from odl.functionals.functional import FunctionalComp, FunctionalLeftScalarMult
 
 from .data_fidelity import SquaredL2
 from .generative_regularizer import GenerativeRegularizer
@@ -158,6 +158,23 @@ class VariationalProblem:
         prior = None if is_smooth(self.prior) else self.prior
         return [prior] if self.in_range else [self.box, prior]
 
+    @property
+    def bounds(self) -> list[tuple[float, float]] | None:
+        """Lower and upper bound of each variable; None if a functional is no box."""
+        limits = []
+        for functional in self.functionals:
+            box = _unscaled(functional)
+            if box is not None and not isinstance(box, IndicatorBox):
+                return None
+            lower, upper = (None, None) if box is None else (box.lower, box.upper)
+            limits.append(
+                (
+                    -math.inf if lower is None else float(lower),
+                    math.inf if upper is None else float(upper),
+                )
+            )
+        return limits
+
     def objective(self, *blocks: torch.Tensor) -> torch.Tensor:
         """Values ``(batch,)`` of the whole objective."""
         with torch.no_grad():
@@ -168,6 +185,13 @@ class VariationalProblem:
                 if functional is not None:
                     total = total + batch_value(functional)(block)
         return total
+
+
+def _unscaled(functional):
+    """Return an indicator without the factor that does not change it."""
+    while isinstance(functional, FunctionalLeftScalarMult):
+        functional = functional.functional
+    return functional
 
 
 def _composed(outer, inner):

@@ -15,9 +15,9 @@ class Resampling(Operator):
 
         ``(S x)_i = sum_j |c'_i cap c_j| / |c'_i| x_j``
 
-    with the cells ``c`` of ``X`` and ``c'`` of ``X'``: block averages to a coarser grid,
-    repetition to a finer one, 0 outside of ``X``. The adjoint of ``X -> X'`` is the
-    resampling ``X' -> X``, exactly; that of `odl.Resampling` is not one.
+    with the cells ``c`` of ``X`` and ``c'`` of ``X'``: block averages to a coarser
+    grid, repetition to a finer one, 0 outside of ``X``. The adjoint of ``X -> X'`` is
+    the resampling ``X' -> X``, exactly; that of `odl.Resampling` is not one.
 
     A regularizer whose generator has the image space ``X'`` becomes one on ``X`` by
     ``R @ Resampling(X, X')``.

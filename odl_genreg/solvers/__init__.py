@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: MPL-2.0
 """Solvers that ODL does not have; they know functionals, never a regularizer."""
 
+from .continuation import envelope_continuation
 from .lbfgs import lbfgs
 from .line_search import BacktrackingLineSearch
 from .minima import Minima
 from .multi_start import minimize
-from .primal_dual import Term, primal_dual
+from .primal_dual import primal_dual
 from .smoothness import is_smooth
 from .spectral_gradient import spectral_gradient
+from .terms import Term
 
 __all__ = (
     "BacktrackingLineSearch",
     "Minima",
     "Term",
+    "envelope_continuation",
     "is_smooth",
     "lbfgs",
     "minimize",

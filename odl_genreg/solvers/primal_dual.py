@@ -1,41 +1,15 @@
 # SPDX-License-Identifier: MPL-2.0
 """A primal-dual method for smooth and nonsmooth terms with nonlinear couplings."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
 
 from ..torch_bridge import batch_proximal, batch_value, weight
 from .step_sizes import primal_dual_steps
+from .terms import Term
 
-__all__ = ("Term", "primal_dual")
-
-
-@dataclasses.dataclass
-class Term:
-    """A term ``g(K(v))`` of an objective.
-
-    Parameters
-    ----------
-    functional : `Functional`
-        Convex functional ``g`` on ``W`` with a proximal.
-    map : callable
-        Differentiable torch function ``K`` of the blocks of ``v``, each with a batch
-        axis, with values ``(batch, *W.shape)``. It may be nonlinear.
-    """
-
-    functional: object
-    map: Callable
-
-    def __post_init__(self):
-        self.value = batch_value(self.functional)
-        self._proximal = batch_proximal(self.functional)
-        self._weight = weight(self.functional.domain)
-
-    def dual_proximal(self, sigma, q):
-        """``prox_{sigma g^*}(q)`` in plain sums, by Moreau's identity."""
-        return q - sigma * self._proximal(self._weight / sigma, q / sigma)
+__all__ = ("primal_dual",)
 
 
 def primal_dual(
@@ -59,8 +33,7 @@ def primal_dual(
 
     Notes
     -----
-    ``sigma_i`` is ``g_i(k) / (2 |k|^2)`` at the start ``k = K_i(v)``, half the ratio of
-    the dual to the primal magnitude. The ``tau_b`` make
+    ``sigma_i`` is `Term.stiffness` at the start. The ``tau_b`` make
 
     .. math::
         T^{1/2} \left( \tfrac12 \nabla^2 h + \sum_i \sigma_i K_i'^T K_i' \right)
@@ -132,7 +105,7 @@ def primal_dual(
     leaves, h, maps = evaluate(blocks)
     best, values = [block.clone() for block in blocks], objective(blocks, h, maps)
     history = [float(values.min())]
-    sigmas = [_dual_step(term, k) for term, k in zip(terms, maps, strict=True)]
+    sigmas = [term.stiffness(k) for term, k in zip(terms, maps, strict=True)]
     taus, sigmas = primal_dual_steps(
         smooth, [term.map for term in terms], blocks, sigmas
     )
@@ -177,10 +150,3 @@ def primal_dual(
         if quiet == 3:
             break
     return best, values, history, quiet == 3
-
-
-def _dual_step(term, k):
-    """``g(k) / (2 |k|^2)``, or None where that tells nothing."""
-    k = k.detach()
-    ratio = term.value(k).sum() / (2 * (k**2).sum())
-    return float(ratio) if bool(ratio.isfinite()) and ratio > 0 else None
