@@ -76,15 +76,12 @@ class GenerativeRegularizer(Functional):
             Functional ``R_Z`` on ``Z``. Default: ``||z||_Z^2``.
         mu : nonnegative float, optional
             Weight of ``R_Z``, in the unit of ``F``.
-        num_starts : positive int, optional
+        num_starts, seed : int, optional
             Number of starts of the inner problem: the code of ``x`` if ``G`` has an
-            encoder, 0, and samples of N(0, I).
-        seed : int, optional
-            Seed of the samples.
-        tol : positive float, optional
-            Tolerance of the inner problem; of the range where ``F`` is an indicator.
-        maxiter : int, optional
-            Maximal number of iterations of the inner problem.
+            encoder, 0, and samples of N(0, I) with this seed.
+        tol, maxiter : optional
+            Tolerance of the inner problem, of the range where ``F`` is an indicator,
+            and maximal number of iterations.
         smoothing : positive float, optional
             Step of the envelope of a nonsmooth ``F`` relative to the scale
             ``||u||^2 / F(u)`` of the deviation ``u``.
@@ -245,11 +242,5 @@ class GenerativeRegularizer(Functional):
             constraint, and for the soft constraint with a `squared_l2` of at most
             ``EliminatedObjective.max_size`` data and a linear operator.
         """
-        return eliminate_image(
-            data_fidelity,
-            self.deviation,
-            self.generator,
-            self.latent_prior,
-            float(lam),
-            float(lam) * self.mu,
-        )
+        F, G, R_Z = self.deviation, self.generator, self.latent_prior
+        return eliminate_image(data_fidelity, F, G, R_Z, float(lam), lam * self.mu)
