@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MPL-2.0
 """Choose the weights of the demo, per method and number of angles.
 
-    python examples/select_demo_weights.py [--digits 20] [--output weights.json]
+    python examples/select_demo_weights.py [--digits 12] [--output weights.json]
 
-The mean PSNR over digits that the demo does not report is maximized on the grid of
-weights ``start * factor^k`` with integers ``k``. Nothing bounds the grid: the search
-goes to the best neighbor until no neighbor is better, so that the chosen point never
-lies on an edge; then with the next factor of `FACTORS`. Every value is kept in a file
-beside the output; a search that was stopped goes on there.
+The mean PSNR over digits that the demo does not report is maximized on the grid
+``start * factor^k`` with integers ``k``, without bounds: the search goes to the best
+neighbor until none is better, so that the choice never lies on an edge; then with the
+next factor. Values are kept in files beside the output: a stopped search goes on there.
 """
 
 import argparse
@@ -23,15 +22,22 @@ import torch
 from odl_genreg.demo import METHODS, NUM_ANGLES, SELECTION, demo_problem
 from odl_genreg.evaluation import psnr
 
-FACTORS = (4.0, 2.0, 2.0**0.5)
+FACTORS = (4.0, 2.0)
 STARTS = {
     "FBP": {"frequency_scaling": 0.5},
     "TV": {"beta": 10.0},
-    "range": {"lam": 0.5},
-    "soft": {"lam": 1e4, "mu": 4e-5},
+    "range": {"lam": 0.25},
+    "soft": {"lam": 1e4, "mu": 3e-5},
     "sparse": {"lam": 2e3, "mu": 1e-4},
-    "soft + TV": {"lam": 1e4, "mu": 4e-5, "beta": 5.0},
+    "soft + TV": {},  # from soft, with a quarter of the beta of TV
 }
+
+
+def write(path, content):
+    """Write JSON under a temporary name and move it in place."""
+    part = path.with_name(f".{path.name}")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(part, path)
 
 
 def mean_psnr(method, num_angles, weights, digits):
@@ -72,9 +78,7 @@ def select(task):
     known = json.loads(file.read_text()) if file.exists() else {}
 
     def save():
-        part = file.with_name(f".{file.name}")
-        part.write_text(json.dumps(known, indent=0))
-        os.replace(part, file)
+        write(file, known)
 
     chosen = {}
     for method, start in STARTS.items():
@@ -88,7 +92,7 @@ def select(task):
 def main():
     """Run the searches, one process for each core, and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--digits", type=int, default=20)
+    parser.add_argument("--digits", type=int, default=12)
     parser.add_argument("--output", type=pathlib.Path, default="demo.json")
     options = parser.parse_args()
     digits = SELECTION[: options.digits]
@@ -96,9 +100,7 @@ def main():
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         results = dict(pool.imap_unordered(select, tasks, chunksize=1))
     weights = {str(n): results[n] for n in NUM_ANGLES}
-    part = options.output.with_name(f".{options.output.name}")
-    part.write_text(json.dumps(weights, indent=2) + "\n")
-    os.replace(part, options.output)
+    write(options.output, weights)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ REPORTED = range(30)
 SELECTION = range(30, 100)
 NOISE = 0.05
 BOUNDS = (0.0, 1.0)
+RESTARTS = 4
 
 
 @functools.cache
@@ -104,22 +105,26 @@ def _tv(D: SquaredL2, *, beta):
 
 def _range(D: SquaredL2, *, lam):
     # The network ends in a sigmoid: 0 < G(z) < 1.
-    return reconstruct(D, range_constraint(_generator()), lam).x
+    return reconstruct(D, range_constraint(_generator()), lam, restarts=RESTARTS).x
 
 
 def _soft(D: SquaredL2, *, lam, mu):
-    return reconstruct(D, soft_constraint(_generator(), mu), lam, bounds=BOUNDS).x
+    R = soft_constraint(_generator(), mu)
+    return reconstruct(D, R, lam, bounds=BOUNDS, restarts=RESTARTS).x
 
 
 def _sparse(D: SquaredL2, *, lam, mu):
-    return reconstruct(D, sparse_deviation(_generator(), mu), lam, bounds=BOUNDS).x
+    R = sparse_deviation(_generator(), mu)
+    return reconstruct(D, R, lam, bounds=BOUNDS, restarts=RESTARTS).x
 
 
 def _soft_tv(D: SquaredL2, *, lam, mu, beta):
     grad = _gradient()
     variation = beta * odl.functionals.GroupL1Norm(grad.range)
     R = soft_constraint(_generator(), mu)
-    return reconstruct(D, R, lam, other_terms=[(variation, grad)], bounds=BOUNDS).x
+    others = [(variation, grad)]
+    options = {"bounds": BOUNDS, "restarts": RESTARTS}
+    return reconstruct(D, R, lam, other_terms=others, **options).x
 
 
 METHODS = {

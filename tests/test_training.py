@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from odl_genreg.networks import VAE
-from odl_genreg.training import random_affine, train_vae
+from odl_genreg.training import random_affine, standardize_latents, train_vae
 from odl_genreg.training import vae as vae_module
 
 SETTINGS = {"epochs": 4, "batch_size": 8, "seed": 5}
@@ -186,6 +186,27 @@ def test_deformed_images_stay_in_the_unit_interval():
     images = random_affine(bars(), torch.Generator().manual_seed(0))
     assert images.min() == 0
     assert images.max() == 1
+
+
+def test_standardized_latents_have_the_moments_of_the_prior_and_the_same_range():
+    network = VAE((8, 12), latent_dim=3, channels=(4, 4), hidden=8)
+    x = torch.rand(50, 1, 8, 12, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        network.encoder.mean.weight.mul_(3)  # correlated, off center
+        network.encoder.mean.bias.fill_(1.0)
+        network.encoder.log_variance.weight.zero_()
+        network.encoder.log_variance.bias.fill_(-4.0)
+        before = network.mean_encoder(x)
+        images = network.decoder(before)
+        standardize_latents(network, x)
+        after = network.mean_encoder(x)
+        posterior_variance = network.encoder(x)[1].exp()
+    assert before.mean(0).abs().max() > 0.5
+    torch.testing.assert_close(network.decoder(after), images, rtol=0, atol=1e-4)
+    torch.testing.assert_close(after.mean(0), torch.zeros(3), rtol=0, atol=1e-4)
+    moment = torch.cov(after.T, correction=0).diag() + posterior_variance[0]
+    torch.testing.assert_close(moment, torch.ones(3), rtol=0, atol=1e-4)
+    assert torch.equal(posterior_variance[0], posterior_variance[1])
 
 
 @pytest.mark.gpu
