@@ -47,14 +47,15 @@ def mean_psnr(method, num_angles, weights, digits):
     return statistics.fmean(psnr(METHODS[method](D, **weights), x) for D, x in problems)
 
 
-def search(method, num_angles, digits, start, known, save):
+def search(method, num_angles, digits, start, file):
     """Return the best weights of the grid, by moves to the best neighbor."""
+    known = json.loads(file.read_text()) if file.exists() else {}
 
     def score(weights):
         key = json.dumps([method, num_angles, list(digits), weights])
         if key not in known:
             known[key] = mean_psnr(method, num_angles, weights, digits)
-            save()
+            write(file, known)
         return known[key]
 
     weights = dict(start)
@@ -73,18 +74,12 @@ def search(method, num_angles, digits, start, known, save):
 
 def select(task):
     """Choose the weights of all methods at one number of angles."""
-    num_angles, digits, path = task
+    (num_angles, digits, path), chosen = task, {}
     file = path.with_name(f"{path.stem}_{num_angles}_angles.json")
-    known = json.loads(file.read_text()) if file.exists() else {}
-
-    def save():
-        write(file, known)
-
-    chosen = {}
     for method, start in STARTS.items():
         if method == "soft + TV":
             start = chosen["soft"] | {"beta": chosen["TV"]["beta"] / 4}
-        chosen[method], value = search(method, num_angles, digits, start, known, save)
+        chosen[method], value = search(method, num_angles, digits, start, file)
         print(num_angles, method, chosen[method], f"{value:.3f} dB", flush=True)
     return num_angles, chosen
 
@@ -95,12 +90,10 @@ def main():
     parser.add_argument("--digits", type=int, default=12)
     parser.add_argument("--output", type=pathlib.Path, default="demo.json")
     options = parser.parse_args()
-    digits = SELECTION[: options.digits]
-    tasks = [(n, digits, options.output) for n in NUM_ANGLES]
+    tasks = [(n, SELECTION[: options.digits], options.output) for n in NUM_ANGLES]
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         results = dict(pool.imap_unordered(select, tasks, chunksize=1))
-    weights = {str(n): results[n] for n in NUM_ANGLES}
-    write(options.output, weights)
+    write(options.output, {str(n): results[n] for n in NUM_ANGLES})
 
 
 if __name__ == "__main__":

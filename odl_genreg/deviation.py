@@ -84,7 +84,7 @@ class TotalVariation(FunctionalComp):
     schemes*. Found Comput Math, 2015.
     """
 
-    def __init__(self, space, *, tol: float = 1e-4, maxiter: int = 1000):
+    def __init__(self, space, *, tol: float = 1e-8, maxiter: int = 2000):
         """Initialize a new instance.
 
         Parameters
@@ -92,7 +92,9 @@ class TotalVariation(FunctionalComp):
         space : `DiscretizedSpace`
             Space ``X`` of images of any dimension.
         tol : positive float, optional
-            Relative duality gap of the proximal.
+            Relative duality gap of the proximal, at least 10 times the rounding. The
+            error of the proximal, and so of the gradient of the envelope, is of the
+            order of its square root.
         maxiter : int, optional
             Maximal number of iterations of the proximal.
 
@@ -118,6 +120,7 @@ class TotalVariation(FunctionalComp):
         p = q = torch.zeros_like(gradient(v))
         x, t = v.clone(), v.new_ones(len(v))
         running = torch.ones(len(v), dtype=torch.bool, device=v.device)
+        tol = max(self.tol, 10 * torch.finfo(v.dtype).eps)
         for iteration in range(self.maxiter):
             p_old = p
             p = q + gradient(v - step * divergence(q)) / lipschitz
@@ -130,7 +133,7 @@ class TotalVariation(FunctionalComp):
             if iteration % 10 == 9:
                 x_new = v - step * divergence(p)
                 x[running] = x_new[running]
-                running &= self._gap(x_new, v, p, step) > self.tol
+                running &= self._gap(x_new, v, p, step) > tol
                 if not bool(running.any()):
                     break
         return x

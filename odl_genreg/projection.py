@@ -5,12 +5,14 @@ import dataclasses
 
 import torch
 from odl.functionals import IndicatorZero, L2NormSquared, ZeroFunctional
+from odl.functionals.functional import FunctionalComp
 
 from .deviation import envelope
 from .solvers.minima import Minima
 from .solvers.multi_start import minimize
 from .solvers.smoothness import is_smooth
 from .torch_bridge import (
+    LinearMap,
     as_element,
     as_tensor,
     batch_value,
@@ -174,17 +176,23 @@ class InnerProblem:
         return solution
 
     def _continuation(self, deviation, x):
-        """Search with envelopes of decreasing steps, from least squares."""
+        """Search with envelopes of decreasing steps, from least squares.
+
+        Of ``F(u) = g(L u)`` with linear ``L`` it is ``g`` that is smoothed.
+        """
         squared = batch_value(L2NormSquared(self.generator.range))
         minima = self.search(lambda u, z: squared(u), x)
+        g, L = deviation, torch.clone
+        if isinstance(deviation, FunctionalComp) and deviation.right.is_linear:
+            g, L = deviation.left, LinearMap(deviation.right)
         with torch.no_grad():
-            u = as_tensor(x) - self.generator.batch(minima.points)
-            value, square = batch_value(deviation)(u), squared(u)
+            u = L(as_tensor(x) - self.generator.batch(minima.points))
+            value, square = batch_value(g)(u), batch_value(L2NormSquared(g.domain))(u)
             counts = value > 1e-6 * square.sqrt()
             scale = float(torch.where(counts, square / value, 0.0).max())
         for factor in (10, 1) if scale > 0 else ():
-            distance = envelope(deviation, factor * self.smoothing * scale)
-            minima = self.search(lambda u, z, e=distance: e(u), x, minima.points)
+            distance = envelope(g, factor * self.smoothing * scale)
+            minima = self.search(lambda u, z, e=distance: e(L(u)), x, minima.points)
         return minima
 
     def _minimize(self, distance, prior, x, starts=None, tol=None):

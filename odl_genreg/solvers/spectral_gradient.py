@@ -99,7 +99,7 @@ def _step(objective, proximal, x, f, g, t, max_halvings=30):
     """One step of each run, halved until ``f`` lies under its quadratic model."""
     rounding = 10 * torch.finfo(f.dtype).eps * f.abs()
     x_new, f_new, g_new, t = x.clone(), f.clone(), g.clone(), t.clone()
-    pending = torch.arange(len(x))
+    pending = torch.arange(len(x), device=x.device)
     for _ in range(max_halvings):
         forward = x[pending] - t[pending, None] * g[pending]
         x_try = torch.cat(
