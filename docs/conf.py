@@ -40,6 +40,19 @@ def signature_of_init(app, what, name, obj, options, signature, return_annotatio
     return None
 
 
+def resolve_by_last_name(app, env, node, contnode):
+    """Link `soft_constraint` to the module that documents it, if there is but one."""
+    if node.get("refdomain") != "py":
+        return None
+    domain, name = env.get_domain("py"), node["reftarget"]
+    matches = [full for full in domain.objects if full.endswith(f".{name}")]
+    if len(matches) != 1:
+        return None
+    where = (env, node["refdoc"], app.builder, node["reftype"], matches[0])
+    return domain.resolve_xref(*where, node, contnode)
+
+
 def setup(app):
     """Let Sphinx ask for signatures here, before numpydoc."""
     app.connect("autodoc-process-signature", signature_of_init, priority=400)
+    app.connect("missing-reference", resolve_by_last_name)

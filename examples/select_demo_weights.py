@@ -5,8 +5,8 @@
 
 The mean PSNR over digits that the demo does not report is maximized on the grid
 ``start * factor^k`` with integers ``k``, without bounds: the search goes to the best
-neighbor until none is better, so that the choice never lies on an edge; then with the
-next factor. Values are kept in files beside the output: a stopped search goes on there.
+neighbor until none gains `MIN_GAIN`: the choice never lies on an edge. Then it takes
+the next factor. Values are kept in files beside the output: a stopped search goes on.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import torch
 from odl_genreg.demo import METHODS, NUM_ANGLES, SELECTION, demo_problem
 from odl_genreg.evaluation import psnr
 
-FACTORS = (4.0, 2.0)
+FACTORS, MIN_GAIN = (4.0, 2.0), 0.005  # dB
 STARTS = {
     "FBP": {"frequency_scaling": 0.5},
     "TV": {"beta": 10.0},
@@ -65,8 +65,8 @@ def search(method, num_angles, digits, start, file):
                 weights | {name: float(f"{weights[name] * f:.4g}")}
                 for name, f in itertools.product(weights, (factor, 1 / factor))
             ]
-            best = max([weights, *neighbors], key=score)
-            if best == weights:
+            best = max(neighbors, key=score)
+            if score(best) < score(weights) + MIN_GAIN:
                 break
             weights = best
     return weights, score(weights)

@@ -10,7 +10,7 @@ from odl import Operator
 from odl.functionals import KullbackLeibler, L2NormSquared
 from odl.functionals.functional import FunctionalComp
 
-from .torch_bridge import as_element, as_tensor, batch_value, weight
+from .torch_bridge import as_element, as_tensor, batch_value, torch_dtype, weight
 
 __all__ = (
     "CountDivergence",
@@ -183,6 +183,11 @@ def kullback_leibler(operator, counts, background: float = 0.0) -> DataFidelity:
 
 def _checked(data, data_space):
     """Return ``data`` as an element of ``Y`` after a look at shape and values."""
+    if torch_dtype(data_space).is_complex:
+        raise ValueError(
+            f"`operator.range` must be real, got {data_space!r}; take real and "
+            "imaginary part as two components."
+        )
     if isinstance(data, odl.core.set.space.LinearSpaceElement):
         if data not in data_space:
             raise ValueError(

@@ -84,7 +84,7 @@ class TotalVariation(FunctionalComp):
     schemes*. Found Comput Math, 2015.
     """
 
-    def __init__(self, space, *, tol: float = 1e-8, maxiter: int = 2000):
+    def __init__(self, space, *, tol: float = 1e-4, maxiter: int = 1000):
         """Initialize a new instance.
 
         Parameters

@@ -120,14 +120,14 @@ def forward_operator(X, size=10, seed=0):
 
 
 class LatentScaledSquare(Functional):
-    """``F(u, z) = (1 + ||z||_Z^2) ||u||_X^2``, a deviation that depends on ``z``."""
+    """``F(u, z) = (1 + ||z||_Z^2 / 10) ||u||_X^2``, a deviation that depends on ``z``."""
 
     def __init__(self, X, Z):
         super().__init__(odl.ProductSpace(X, Z))
 
     def _call(self, point):
         u, z = point
-        return (1 + z.inner(z)) * u.inner(u)
+        return (1 + z.inner(z) / 10) * u.inner(u)
 
     @property
     def gradient(self):
@@ -139,7 +139,7 @@ class LatentScaledSquare(Functional):
 
             def _call(self, point):
                 u, z = point
-                parts = [2 * (1 + z.inner(z)) * u, 2 * u.inner(u) * z]
+                parts = [2 * (1 + z.inner(z) / 10) * u, u.inner(u) / 5 * z]
                 return self.range.element(parts)
 
         return Gradient()

@@ -2,17 +2,16 @@
 """Problems with a linear generator, and their solutions by linear algebra in numpy.
 
 The minimizers of range and soft are closed forms. Sparse and TV are convex problems
-``min_v v^T H v / 2 - b^T v + sum_g weight_g |(K v - c)_g|`` that ADMM solves to a duality
-gap that is computed, not estimated.
+that ADMM solves to a duality gap that is computed, not estimated.
 """
 
 import numpy as np
 import odl
 import torch
-from solver_pairs import Problem
 
 import odl_genreg as ogr
 from odl_genreg.torch_bridge import weight
+from solver_pairs import Problem
 
 SHAPE, LATENTS, DATA, NOISE_STD = (7, 9), 3, 80, 0.2
 LAM = {"range": 2.0, "soft": 150.0, "sparse": 30.0, "tv": 8.0}
@@ -103,6 +102,18 @@ class LinearProblem:
         v = group_lasso(H, N.T @ y / s2, K, np.zeros(K.shape[:2]), lam * w)
         return v[:-d] + W @ v[-d:]
 
+    def solution_with_tv(self, beta):
+        """Return the minimizer of ``D(x) + lam R(x) + beta TV(x)``, R soft."""
+        M, W, lam, mu, w = self.M, self.W, self.lam, self.mu, self.w
+        s2, n, d = NOISE_STD**2, len(self.W), LATENTS
+        leave = np.hstack([np.eye(n), -W])
+        H = 2 * lam * w * leave.T @ leave
+        H[:n, :n] += M.T @ M / s2
+        H[n:, n:] += 2 * lam * mu * np.eye(d)
+        b = np.concatenate([M.T @ self.y / s2, np.zeros(d)])
+        K = np.tensordot(self.gradient, np.eye(n, n + d), axes=1)
+        return group_lasso(H, b, K, np.zeros(K.shape[:2]), beta * w)[:n]
+
     def objective(self, x):
         """Return ``D(x) + lam R(x)``; in range of the nearest image in the range."""
         W, lam, mu, w = self.W, self.lam, self.mu, self.w
@@ -121,11 +132,11 @@ class LinearProblem:
         return np.sum((self.M @ x - self.y) ** 2) / (2 * NOISE_STD**2) + lam * R
 
 
-def group_lasso(H, b, K, c, weight, tol=1e-7, maxiter=100_000):
+def group_lasso(H, b, K, c, weight, tol=1e-8, maxiter=100_000):
     """Minimize ``v^T H v / 2 - b^T v + weight sum_g |(K v - c)_g|`` by ADMM.
 
-    ``K`` is ``(parts, groups, n)``, ``c`` is ``(parts, groups)``. The duality gap, exact
-    for a positive definite ``H``, is at most ``tol`` relative to the objective.
+    ``K`` is ``(parts, groups, n)``, ``c`` is ``(parts, groups)``. The duality gap,
+    exact for a positive definite ``H``, is at most ``tol`` relative to the objective.
     """
     shape, K, c = c.shape, K.reshape(-1, len(b)), c.ravel()
     rho = np.linalg.norm(H, 2) / np.linalg.norm(K, 2) ** 2

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """The table of ODL's solvers on generative regularizers, and the calls that it lists.
 
-A pair is (regularizer, solver, view). ``PAIRS`` tells for each of them the function that
+A pair is (regularizer, solver, view). ``PAIRS`` has for each of them the function that
 runs it, a plain call of ODL, or the reason why there is none.
 
     ========  ==================  ================================================
@@ -15,7 +15,6 @@ runs it, a plain call of ODL, or the reason why there is none.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import odl
@@ -83,300 +82,268 @@ class Problem:
         """Lipschitz constant ``||A||^2 / (noise_std^2 w_Y)`` of the gradient of D."""
         return self.norm_A**2 / (self.D.noise_std**2 * weight(self.A.range))
 
-    @functools.cached_property
-    def product(self):
-        return odl.ProductSpace(self.R.domain, self.G.domain)
-
-    @functools.cached_property
-    def misfit_in_z(self):
-        """The smooth part of the problem in z, without ``lam mu R_Z``."""
-        if isinstance(self.R.deviation, odl.functionals.IndicatorZero):
-            return self.D @ self.G
-        without_prior = ogr.soft_constraint(self.G, mu=0.0)
-        return without_prior.latent_objective(self.D, self.lam)
-
-    def best_image(self, z):
-        """Return the minimizer over x for a given z, for the soft constraint."""
-        eliminated = self.R.latent_objective(self.D, self.lam)
-        images = eliminated.images(as_tensor(z)[None])
-        return as_element(self.R.domain, images[0])
-
     @property
-    def lipschitz_z(self) -> float:
-        """Lipschitz constant of its gradient, for a linear ``G``."""
-        bound = self.lipschitz_D
+    def tau(self) -> float:
+        """Primal step on X of primal-dual solvers.
+
+        ``0.1 / lam`` for the soft constraint, whose curvature is ``2 lam``; a few times
+        ``1 / lipschitz_D`` for the others, which have none.
+        """
         if isinstance(self.R.deviation, odl.functionals.L2NormSquared):
-            bound = min(bound, 2 * self.lam)
-        return bound * self.norm_G**2
+            return 0.1 / self.lam
+        return 4 / self.lipschitz_D
 
 
 @dataclasses.dataclass
 class Formulation:
-    """A problem in the variable of one view.
+    """A problem in the variable of one view, as the solvers take it.
+
+    Smooth solvers get ``objective``; the others ``f + g`` or ``f + on_data @ L``.
 
     Parameters
     ----------
     start : `LinearSpaceElement`
-        The start.
+        The start, which solvers update in place.
     objective : `Functional`
-        The whole objective, smooth or not.
+        The whole objective.
     image : callable
         Function from the variable to the image in ``X``.
+    f, g : `Functional`
+        The part with a proximal and the smooth part.
+    lipschitz : positive float
+        Lipschitz constant of the gradient of ``g``, for a linear ``G``.
+    on_data, L, norm_L :
+        Functional on ``Y``, operator to ``Y``, which is nonlinear with ``G``, and the
+        norm of its derivative.
+    tau : positive float
+        Primal step of primal-dual solvers.
     """
 
     start: odl.core.set.space.LinearSpaceElement
     objective: odl.functionals.Functional
     image: Callable
+    f: odl.functionals.Functional = None
+    g: odl.functionals.Functional = None
+    lipschitz: float = None
+    on_data: odl.functionals.Functional = None
+    L: odl.Operator = None
+    norm_L: float = None
+    tau: float = None
 
 
 def formulation(problem, solver, view) -> Formulation:
     """Return the problem as ``solver`` takes it in ``view``."""
-    p, G, P = problem, problem.G, problem.product
     if view == "X":
-        return Formulation(G(p.z), p.D + p.lam * p.R, lambda x: x)
+        return in_image(problem)
     if view == "Z":
-        J = p.misfit_in_z + p.lam * p.R.mu * p.R.latent_prior
-        if solver in SMOOTH_SOLVERS:
-            J = p.R.latent_objective(p.D, p.lam)
-        soft = isinstance(p.R.deviation, odl.functionals.L2NormSquared)
-        return Formulation(p.z.copy(), J, p.best_image if soft else G)
-    if solver in PROXIMAL_SOLVERS:
-        start = P.element([G.range.zero(), p.z])
-        J = p.D @ p.R.synthesis + p.lam * p.R.separable
-        return Formulation(start, J, p.R.synthesis)
+        return in_latent(problem, solver in SMOOTH_SOLVERS)
+    if solver in SMOOTH_SOLVERS:
+        return in_image_and_latent(problem)
+    return in_deviation_and_latent(problem)
+
+
+def in_image(p) -> Formulation:
+    return Formulation(
+        start=p.G(p.z),
+        objective=p.D + p.lam * p.R,
+        image=lambda x: x,
+        f=p.lam * p.R,
+        g=p.D,
+        lipschitz=p.lipschitz_D,
+        on_data=p.D.on_data,
+        L=p.A,
+        norm_L=p.norm_A,
+        tau=p.tau,
+    )
+
+
+def in_image_and_latent(p) -> Formulation:
+    P = odl.ProductSpace(p.R.domain, p.G.domain)
+    J = p.D @ odl.ComponentProjection(P, 0) + p.lam * p.R.joint
     # Riesz gradients in X and Z differ by w_X in size; with x = scale * x' both blocks
     # of the Hessian have the same norm.
-    in_x = p.lipschitz_D + 2 * p.lam
-    in_z = 2 * p.lam * (p.norm_G**2 + p.R.mu)
-    scale = float((in_z / in_x) ** 0.5)
+    norm_in_x = p.lipschitz_D + 2 * p.lam
+    norm_in_z = 2 * p.lam * (p.norm_G**2 + p.R.mu)
+    scale = float((norm_in_z / norm_in_x) ** 0.5)
     scaling = odl.DiagonalOperator(
         odl.ScalingOperator(P[0], scale), odl.IdentityOperator(P[1])
     )
-    J = p.D @ odl.ComponentProjection(P, 0) + p.lam * p.R.joint
-    start = P.element([G(p.z) / scale, p.z])
-    return Formulation(start, J @ scaling, lambda v: scaling(v)[0])
+    return Formulation(
+        start=P.element([p.G(p.z) / scale, p.z.copy()]),
+        objective=J @ scaling,
+        image=lambda v: scaling(v)[0],
+    )
 
 
-# --- Smooth solvers: the same call in every view --- #
+def in_deviation_and_latent(p) -> Formulation:
+    P = odl.ProductSpace(p.R.domain, p.G.domain)
+    f, g = p.lam * p.R.separable, p.D @ p.R.synthesis
+    return Formulation(
+        start=P.element([P[0].zero(), p.z.copy()]),
+        objective=f + g,
+        image=p.R.synthesis,
+        f=f,
+        g=g,
+        lipschitz=p.lipschitz_D * (1 + p.norm_G**2),
+        on_data=p.D.on_data,
+        L=p.A @ p.R.synthesis,
+        norm_L=p.norm_A * (1 + p.norm_G**2) ** 0.5,
+        tau=p.tau,
+    )
 
 
-def steepest_descent(p, J, x, niter):
+def in_latent(p, smooth) -> Formulation:
+    f = p.lam * p.R.mu * p.R.latent_prior
+    if isinstance(p.R.deviation, odl.functionals.IndicatorZero):
+        g, lipschitz, image = p.D @ p.G, p.lipschitz_D, p.G
+    else:
+        eliminated = p.R.latent_objective(p.D, p.lam)
+        # mu = 0 leaves the smooth part, without lam mu R_Z.
+        g = ogr.soft_constraint(p.G, mu=0.0).latent_objective(p.D, p.lam)
+        lipschitz = min(p.lipschitz_D, 2 * p.lam)
+
+        def image(z):
+            images = eliminated.images(as_tensor(z)[None])
+            return as_element(p.R.domain, images[0])
+
+    return Formulation(
+        start=p.z.copy(),
+        objective=p.R.latent_objective(p.D, p.lam) if smooth else f + g,
+        image=image,
+        f=f,
+        g=g,
+        lipschitz=lipschitz * p.norm_G**2,
+        on_data=p.D.on_data,
+        L=p.A @ p.G,
+        norm_L=p.norm_A * p.norm_G,
+        tau=p.tau / p.norm_G**2,
+    )
+
+
+# --- The calls --- #
+
+
+def steepest_descent(v, niter):
+    J, x = v.objective, v.start
     line_search = ogr.BacktrackingLineSearch(J)
     odl.solvers.steepest_descent(J, x, line_search=line_search, maxiter=niter)
 
 
-def adam(p, J, x, niter):
-    # ODL's Adam keeps its step: end with smaller ones.
+def adam(v, niter):
+    # ODL's Adam has a constant step: end with smaller ones.
     for learning_rate in (0.1, 0.01, 0.001):
-        odl.solvers.adam(J, x, learning_rate=learning_rate, maxiter=niter // 3)
+        odl.solvers.adam(
+            v.objective, v.start, learning_rate=learning_rate, maxiter=niter // 3
+        )
 
 
-def bfgs_method(p, J, x, niter):
+def bfgs_method(v, niter):
+    J, x = v.objective, v.start
     line_search = ogr.BacktrackingLineSearch(J)
-    odl.solvers.bfgs_method(
-        J, x, line_search=line_search, num_store=10, maxiter=niter
-    )
+    odl.solvers.bfgs_method(J, x, line_search=line_search, num_store=10, maxiter=niter)
 
 
-def conjugate_gradient_nonlinear(p, J, x, niter):
+def conjugate_gradient_nonlinear(v, niter):
+    # 'HS' and 'DY' divide by 0 after a step of 0.
+    J, x = v.objective, v.start
     line_search = ogr.BacktrackingLineSearch(J)
     odl.solvers.conjugate_gradient_nonlinear(
         J, x, line_search=line_search, beta_method="PR", maxiter=niter
     )
 
 
-# --- Proximal solvers on X --- #
+def proximal_gradient(v, niter):
+    gamma = 1 / v.lipschitz
+    odl.solvers.proximal_gradient(v.start, v.f, v.g, gamma=gamma, niter=niter)
 
 
-def proximal_gradient_on_x(p, J, x, niter):
-    gamma = 1 / p.lipschitz_D
-    odl.solvers.proximal_gradient(x, p.lam * p.R, p.D, gamma=gamma, niter=niter)
-
-
-def accelerated_proximal_gradient_on_x(p, J, x, niter):
-    gamma = 1 / p.lipschitz_D
+def accelerated_proximal_gradient(v, niter):
+    gamma = 1 / v.lipschitz
     odl.solvers.accelerated_proximal_gradient(
-        x, p.lam * p.R, p.D, gamma=gamma, niter=niter
+        v.start, v.f, v.g, gamma=gamma, niter=niter
     )
 
 
-def pdhg_on_x(p, J, x, niter):
-    tau = 0.1 / p.lam
-    sigma = 0.9 / (tau * p.norm_A**2)
-    odl.solvers.pdhg(
-        x, p.lam * p.R, p.D.on_data, p.A, tau=tau, sigma=sigma, niter=niter
-    )
+def pdhg(v, niter):
+    sigma = 0.9 / (v.tau * v.norm_L**2)
+    odl.solvers.pdhg(v.start, v.f, v.on_data, v.L, tau=v.tau, sigma=sigma, niter=niter)
 
 
-def forward_backward_pd_on_x(p, J, x, niter):
-    tau = 1 / p.lipschitz_D
+def forward_backward_pd(v, niter):
+    tau = 1 / v.lipschitz
     odl.solvers.forward_backward_pd(
-        x, p.lam * p.R, [], [], p.D, tau=tau, sigma=[], niter=niter
+        v.start, v.f, [], [], v.g, tau=tau, sigma=[], niter=niter
     )
 
 
-def douglas_rachford_pd_on_x(p, J, x, niter):
-    tau = 0.1 / p.lam
-    sigma = 2 / (tau * p.norm_A**2)
+def douglas_rachford_pd(v, niter):
+    sigma = 2 / (v.tau * v.norm_L**2)
     odl.solvers.douglas_rachford_pd(
-        x, p.lam * p.R, [p.D.on_data], [p.A], tau=tau, sigma=[sigma], niter=niter
+        v.start, v.f, [v.on_data], [v.L], tau=v.tau, sigma=[sigma], niter=niter
     )
 
 
-def admm_linearized_on_x(p, J, x, niter):
-    tau = 0.1 / p.lam
-    sigma = tau * p.norm_A**2 / 0.9
+def admm_linearized(v, niter):
+    sigma = v.tau * v.norm_L**2 / 0.9
     odl.solvers.admm_linearized(
-        x, p.lam * p.R, p.D.on_data, p.A, tau=tau, sigma=sigma, niter=niter
+        v.start, v.f, v.on_data, v.L, tau=v.tau, sigma=sigma, niter=niter
     )
-
-
-# --- Proximal solvers on X x Z, in the deviation u and the latent z --- #
-
-
-def proximal_gradient_on_uz(p, J, v, niter):
-    f, g = p.lam * p.R.separable, p.D @ p.R.synthesis
-    gamma = 1 / (p.lipschitz_D * (1 + p.norm_G**2))
-    odl.solvers.proximal_gradient(v, f, g, gamma=gamma, niter=niter)
-
-
-def accelerated_proximal_gradient_on_uz(p, J, v, niter):
-    f, g = p.lam * p.R.separable, p.D @ p.R.synthesis
-    gamma = 1 / (p.lipschitz_D * (1 + p.norm_G**2))
-    odl.solvers.accelerated_proximal_gradient(v, f, g, gamma=gamma, niter=niter)
-
-
-def pdhg_on_uz(p, J, v, niter):
-    f, L = p.lam * p.R.separable, p.A @ p.R.synthesis
-    tau = 0.1 / p.lam
-    sigma = 0.9 / (tau * p.norm_A**2 * (1 + p.norm_G**2))
-    odl.solvers.pdhg(v, f, p.D.on_data, L, tau=tau, sigma=sigma, niter=niter)
-
-
-def forward_backward_pd_on_uz(p, J, v, niter):
-    f, h = p.lam * p.R.separable, p.D @ p.R.synthesis
-    tau = 1 / (p.lipschitz_D * (1 + p.norm_G**2))
-    odl.solvers.forward_backward_pd(v, f, [], [], h, tau=tau, sigma=[], niter=niter)
-
-
-# --- Proximal solvers on Z --- #
-
-
-def proximal_gradient_on_z(p, J, z, niter):
-    f, g = p.lam * p.R.mu * p.R.latent_prior, p.misfit_in_z
-    gamma = 1 / p.lipschitz_z
-    odl.solvers.proximal_gradient(z, f, g, gamma=gamma, niter=niter)
-
-
-def accelerated_proximal_gradient_on_z(p, J, z, niter):
-    f, g = p.lam * p.R.mu * p.R.latent_prior, p.misfit_in_z
-    gamma = 1 / p.lipschitz_z
-    odl.solvers.accelerated_proximal_gradient(z, f, g, gamma=gamma, niter=niter)
-
-
-def pdhg_on_z(p, J, z, niter):
-    f, L = p.lam * p.R.mu * p.R.latent_prior, p.A @ p.G
-    tau = 0.1 / (p.lam * p.R.mu)
-    sigma = 0.9 / (tau * p.norm_A**2 * p.norm_G**2)
-    odl.solvers.pdhg(z, f, p.D.on_data, L, tau=tau, sigma=sigma, niter=niter)
-
-
-def forward_backward_pd_on_z(p, J, z, niter):
-    f, h = p.lam * p.R.mu * p.R.latent_prior, p.misfit_in_z
-    tau = 1 / p.lipschitz_z
-    odl.solvers.forward_backward_pd(z, f, [], [], h, tau=tau, sigma=[], niter=niter)
 
 
 # --- The table --- #
 
 NO_GRADIENT = "R has no gradient, as F is not smooth"
 NOT_SMOOTH = "F is not smooth"
-NONLINEAR = "takes D @ R.synthesis by linear operators only, and G is not linear"
-NONLINEAR_Z = "takes D @ G by linear operators only, and G is not linear"
-NO_OPERATOR = "once x is eliminated, D is no functional of an operator that ODL sees"
-NO_ELIMINATION = "min over x has no closed form for this F"
+NO_SMOOTH_SLOT = "takes g only as on_data of a linear operator, and G is nonlinear"
+NOT_ON_DATA = "with x eliminated, g is not on_data of an operator"
+NO_ELIMINATION = "the minimum over x has no closed form"
 
-PAIRS = {}
+#: (solver, view): what there is for each of REGULARIZERS.
+ROWS = {}
+for solver in (steepest_descent, adam, bfgs_method, conjugate_gradient_nonlinear):
+    ROWS[solver, "X"] = NO_GRADIENT, solver, NO_GRADIENT, NO_GRADIENT
+    ROWS[solver, "X x Z"] = NOT_SMOOTH, solver, NOT_SMOOTH, NOT_SMOOTH
+    ROWS[solver, "Z"] = solver, solver, NO_ELIMINATION, NO_ELIMINATION
+for solver in (proximal_gradient, accelerated_proximal_gradient):
+    ROWS[solver, "X"] = ROWS[solver, "X x Z"] = (solver,) * 4
+    ROWS[solver, "Z"] = solver, solver, NO_ELIMINATION, NO_ELIMINATION
+ROWS[pdhg, "X"] = ROWS[pdhg, "X x Z"] = (pdhg,) * 4
+ROWS[pdhg, "Z"] = pdhg, NOT_ON_DATA, NO_ELIMINATION, NO_ELIMINATION
+solver = forward_backward_pd
+ROWS[solver, "X"] = ROWS[solver, "X x Z"] = (solver,) * 4
+ROWS[solver, "Z"] = solver, solver, NO_ELIMINATION, NO_ELIMINATION
+for solver in (douglas_rachford_pd, admm_linearized):
+    ROWS[solver, "X"] = (solver,) * 4
+    ROWS[solver, "X x Z"] = (NO_SMOOTH_SLOT,) * 4
+    ROWS[solver, "Z"] = NO_SMOOTH_SLOT, NOT_ON_DATA, NO_ELIMINATION, NO_ELIMINATION
 
-
-def _add(solver, view, *, range, soft, sparse, tv):
-    columns = {"range": range, "soft": soft, "sparse": sparse, "tv": tv}
-    PAIRS.update({(name, solver, view): pair for name, pair in columns.items()})
-
-
-for run in (
-    steepest_descent,
-    adam,
-    bfgs_method,
-    conjugate_gradient_nonlinear,
-):
-    _add(
-        run.__name__,
-        "X",
-        range=NO_GRADIENT,
-        soft=run,
-        sparse=NO_GRADIENT,
-        tv=NO_GRADIENT,
-    )
-    _add(
-        run.__name__,
-        "X x Z",
-        range=NOT_SMOOTH,
-        soft=run,
-        sparse=NOT_SMOOTH,
-        tv=NOT_SMOOTH,
-    )
-    _add(
-        run.__name__,
-        "Z",
-        range=run,
-        soft=run,
-        sparse=NO_ELIMINATION,
-        tv=NO_ELIMINATION,
-    )
-
-for solver, run in {
-    "proximal_gradient": proximal_gradient_on_x,
-    "accelerated_proximal_gradient": accelerated_proximal_gradient_on_x,
-    "pdhg": pdhg_on_x,
-    "forward_backward_pd": forward_backward_pd_on_x,
-    "douglas_rachford_pd": douglas_rachford_pd_on_x,
-    "admm_linearized": admm_linearized_on_x,
-}.items():
-    _add(solver, "X", range=run, soft=run, sparse=run, tv=run)
-
-for solver, run in {
-    "proximal_gradient": proximal_gradient_on_uz,
-    "accelerated_proximal_gradient": accelerated_proximal_gradient_on_uz,
-    "pdhg": pdhg_on_uz,
-    "forward_backward_pd": forward_backward_pd_on_uz,
-    "douglas_rachford_pd": NONLINEAR,
-    "admm_linearized": NONLINEAR,
-}.items():
-    _add(solver, "X x Z", range=run, soft=run, sparse=run, tv=run)
-
-for solver, in_range, soft in (
-    ("proximal_gradient", proximal_gradient_on_z, proximal_gradient_on_z),
-    (
-        "accelerated_proximal_gradient",
-        accelerated_proximal_gradient_on_z,
-        accelerated_proximal_gradient_on_z,
-    ),
-    ("pdhg", pdhg_on_z, NO_OPERATOR),
-    ("forward_backward_pd", forward_backward_pd_on_z, forward_backward_pd_on_z),
-    ("douglas_rachford_pd", NONLINEAR_Z, NO_OPERATOR),
-    ("admm_linearized", NONLINEAR_Z, NO_OPERATOR),
-):
-    _add(
-        solver,
-        "Z",
-        range=in_range,
-        soft=soft,
-        sparse=NO_ELIMINATION,
-        tv=NO_ELIMINATION,
-    )
+PAIRS = {
+    (regularizer, solver.__name__, view): pair
+    for (solver, view), row in ROWS.items()
+    for regularizer, pair in zip(REGULARIZERS, row, strict=True)
+}
 
 
 def pairs(allowed=True):
     """Return the keys of the pairs that there are, or of the others."""
     return [key for key, pair in PAIRS.items() if callable(pair) == allowed]
+
+
+def rst_table():
+    """Return the table of docs/solvers.rst."""
+    reasons = sorted({pair for pair in PAIRS.values() if isinstance(pair, str)})
+    letters = {
+        reason: f"({letter})" for reason, letter in zip(reasons, "abcde", strict=True)
+    }
+    widths = [31, 6, 6, 6, 7, 6]
+    rule = "  ".join("=" * width for width in widths)
+    rows = [("solver", "view", *REGULARIZERS)]
+    for (solver, view), row in ROWS.items():
+        cells = ["yes" if callable(pair) else letters[pair] for pair in row]
+        rows.append((solver.__name__, view, *cells))
+    lines = [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    legend = [f"* {letters[reason]} {reason}" for reason in reasons]
+    return "\n".join([rule, lines[0], rule, *lines[1:], rule, "", *legend])

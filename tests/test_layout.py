@@ -20,21 +20,19 @@ MAX_LINES = 250
 # and from those below, never from one above, and there are no cycles.
 LAYERS = (
     {"reconstruction"},
-    {
-        "deviation",
-        "generative_regularizer",
-        "latent_objective",
-        "projection",
-        "regularizer",
-    },
+    {"result", "strategies", "variational_problem"},
+    {"generative_regularizer", "projection", "regularizer", "regularizer_operators"},
     {"solvers"},
+    {"deviation", "latent_objective"},
     {"data_fidelity", "forward_operators", "generator", "latent_prior"},
     {"torch_bridge"},
 )
 CORE = set.union(*LAYERS)
 TORCH_ONLY = {"datasets", "networks", "training"}
 SIDE = {
-    "checkpoint": {"generator", "latent_prior", "networks", "torch_bridge"},
+    "checkpoint": {"checkpoint_files", "generator", "networks", "torch_bridge"},
+    "checkpoint_files": set(),
+    "demo_figure": {"evaluation"},
     "evaluation": {"forward_operators", "torch_bridge"},
     "odl_repairs": set(),
     "datasets": set(),

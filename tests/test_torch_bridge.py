@@ -280,12 +280,11 @@ def operators(impl="numpy"):
     for pad_mode in ("symmetric", "constant", "periodic", "order0"):
         yield pad_mode, odl.Gradient(X, pad_mode=pad_mode)
     yield "backward", odl.Gradient(X, method="backward")
-    yield "constant 1", odl.Gradient(X, pad_mode="constant", pad_const=0)
     yield "divergence", odl.Gradient(X, pad_mode="symmetric").adjoint
     yield "composed gradient", odl.Gradient(X) @ A.adjoint
     if impl == "numpy":
-        Z = latent_space(weighting=2.0)
-        yield "matrix", odl.MatrixOperator(matrix, Z, Y)
+        # The adjoint of ODL's own leaves out weights that differ.
+        yield "matrix", odl.MatrixOperator(matrix, latent_space(weighting=3.0), Y)
         P = odl.ProductSpace(X, 2)
         yield "power", odl.IdentityOperator(P)
 
@@ -331,14 +330,14 @@ def small_maps():
     yield LinearMap(-2.0 * DenseOperator(matrix, X, data_space(4)))
 
 
-@pytest.mark.parametrize("linear_map", small_maps())
+@pytest.mark.parametrize("linear_map", list(small_maps()))
 def test_derivatives_of_first_and_second_order(linear_map):
     x = normal(2, 3, 2).requires_grad_()
     assert torch.autograd.gradcheck(linear_map, x, check_forward_ad=True)
     assert torch.autograd.gradgradcheck(lambda x: linear_map(x) ** 2, x)
 
 
-@pytest.mark.parametrize("linear_map", small_maps())
+@pytest.mark.parametrize("linear_map", list(small_maps()))
 def test_function_transforms(linear_map):
     f = torch.func
     x, h = normal(5, 3, 2), normal(5, 3, 2, seed=1)
@@ -355,8 +354,8 @@ def test_function_transforms(linear_map):
     per_sample = f.vmap(f.grad(lambda x: (linear_map(x) ** 2).sum()))(x)
     torch.testing.assert_close(per_sample, 2 * linear_map.T(y))
     hessian = f.hessian(lambda x: (linear_map(x) ** 2).sum())(x[0])
-    expected = 2 * torch.tensordot(hessian, h[0], dims=2) / 2
-    torch.testing.assert_close(expected, 2 * linear_map.T(linear_map(h[0])))
+    product = torch.tensordot(hessian, h[0], dims=2)
+    torch.testing.assert_close(product, 2 * linear_map.T(linear_map(h[0])))
 
 
 @each_dtype
