@@ -92,7 +92,8 @@ def solve_jointly(
     """
     shapes = [block.shape[1:] for block in start.blocks]
     best = [block[start.best][None] for block in start.blocks]
-    curvatures = block_curvatures(problem.smooth, best)
+    smooth = problem.smooth
+    curvatures = block_curvatures(smooth, best)
     scales = [(curvatures[-1] / c) ** 0.5 if c > 0 else 1.0 for c in curvatures]
 
     def split(points):
@@ -104,7 +105,7 @@ def solve_jointly(
 
     scaled = zip(start.blocks, scales, strict=True)
     minima = lbfgs(
-        lambda points: problem.smooth(*split(points)),
+        lambda points: smooth(*split(points)),
         torch.cat([block.flatten(1) / scale for block, scale in scaled], dim=1),
         tol=tol,
         maxiter=maxiter,

@@ -3,6 +3,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 
 import odl
 import torch
@@ -100,8 +101,8 @@ class VariationalProblem:
         """Images of the variables, ``x`` of ``(x, z)`` or ``G(z)``."""
         return self.generator.batch(*blocks) if self.in_range else blocks[0]
 
-    @functools.cached_property
-    def smooth(self):
+    @property
+    def smooth(self) -> Callable:
         """The sum of all smooth terms, a torch function of the variables."""
         F = self.regularizer.deviation
         data = batch_value(self.data_fidelity)
@@ -129,7 +130,7 @@ class VariationalProblem:
 
         return smooth
 
-    @functools.cached_property
+    @property
     def terms(self) -> list[Term]:
         """The nonsmooth terms that are composed with a map."""
         terms = [
@@ -174,17 +175,6 @@ class VariationalProblem:
                 )
             )
         return limits
-
-    def objective(self, *blocks: torch.Tensor) -> torch.Tensor:
-        """Values ``(batch,)`` of the whole objective."""
-        with torch.no_grad():
-            total = self.smooth(*blocks)
-            for term in self.terms:
-                total = total + term.value(term.map(*blocks))
-            for functional, block in zip(self.functionals, blocks, strict=True):
-                if functional is not None:
-                    total = total + batch_value(functional)(block)
-        return total
 
 
 def _unscaled(functional):

@@ -248,9 +248,21 @@ def stationarity(problem, x):
     return step.norm() / s
 
 
-#: Iterations, and the bound on the stationarity relative to that of the start.
-VAE_NITER = {"X": 40, "X x Z": 100, "Z": 100}
-VAE_BOUND = {"X": 1.0, "X x Z": 1.0, "Z": 1.0}
+def vae_niter(solver, view):
+    if view == "X":
+        return 40
+    return 100 if solver == "accelerated_proximal_gradient" else 300
+
+
+#: Bound on the stationarity, relative to that of the start.
+VAE_BOUND = {
+    "proximal_gradient": 0.3,
+    "accelerated_proximal_gradient": 0.2,
+    "pdhg": 0.2,
+    "forward_backward_pd": 0.3,
+    "douglas_rachford_pd": 0.2,
+    "admm_linearized": 0.2,
+}
 
 
 @pytest.mark.parametrize(
@@ -269,7 +281,7 @@ def test_vae_proximal(regularizer, solver, view):
         problem = formulation(vae_problem(regularizer, seed), solver, view)
         x = problem.start
         objective, before = problem.objective(x), stationarity(problem, x)
-        PAIRS[regularizer, solver, view](problem, VAE_NITER[view])
+        PAIRS[regularizer, solver, view](problem, vae_niter(solver, view))
         print(
             "@",
             regularizer,
@@ -280,7 +292,7 @@ def test_vae_proximal(regularizer, solver, view):
             problem.objective(x) / objective,
         )
         assert problem.objective(x) <= objective
-        assert stationarity(problem, x) <= VAE_BOUND[view] * before
+        assert stationarity(problem, x) <= VAE_BOUND[solver] * before
 
 
 # --- What of ODL is taken into account --- #

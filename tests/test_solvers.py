@@ -18,7 +18,13 @@ from odl_genreg.solvers import (
     primal_dual,
     spectral_gradient,
 )
-from odl_genreg.torch_bridge import LinearMap, as_element, as_tensor, weight
+from odl_genreg.torch_bridge import (
+    LinearMap,
+    as_element,
+    as_tensor,
+    batch_value,
+    weight,
+)
 
 
 def normal(*shape, seed=0):
@@ -249,7 +255,36 @@ def test_minimize_chooses_by_the_functional(penalty):
     assert minima.values.tolist() == pytest.approx([value] * 4)
 
 
+def test_minimize_on_a_weighted_space():
+    """``sum_i (z_i - 2)^2 + w ||z||_1`` with w = 3: the entries are 2 - 3 / 2."""
+    Z = odl.rn(4, weighting=3.0)
+    minima = minimize(
+        lambda z: ((z - 2) ** 2).sum(1), f.L1Norm(Z), normal(3, 4), tol=1e-10
+    )
+    half = torch.full((3, 4), 0.5).double()
+    torch.testing.assert_close(minima.points, half, atol=1e-7, rtol=0)
+    assert minima.values.tolist() == pytest.approx([4 * (2.25 + 3 * 0.5)] * 3)
+
+
 # --- Primal-dual --- #
+
+
+@pytest.mark.parametrize("as_term", [True, False])
+def test_soft_thresholding_on_a_weighted_space(as_term):
+    """``||x - v||_X^2 + 0.8 ||x||_1``: the entries shrink by 0.4."""
+    X = image_space()
+    v, penalty = as_tensor(random_element(X))[None], 0.8 * f.L1Norm(X)
+    squared = batch_value(f.L2NormSquared(X))
+    (x,), *_ = primal_dual(
+        lambda x: squared(x - v),
+        [Term(penalty, lambda x: x)] if as_term else [],
+        [torch.zeros_like(v)],
+        [None if as_term else penalty],
+        tol=1e-9,
+        maxiter=2000,
+    )
+    shrunk = v.sign() * (v.abs() - 0.4).clamp_min(0)
+    torch.testing.assert_close(x, shrunk, atol=1e-4, rtol=0)
 
 
 def lasso(size=20, seed=0):

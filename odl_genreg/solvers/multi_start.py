@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from ..torch_bridge import batch_proximal, batch_value
+from ..torch_bridge import batch_proximal, batch_value, weight
 from .lbfgs import lbfgs
 from .minima import Minima
 from .smoothness import is_smooth
@@ -62,10 +62,10 @@ def minimize(
     if smooth:
         minima = lbfgs(on_vectors, starts.flatten(1), **options)
     else:
-        proximal = batch_proximal(functional)
+        proximal, w = batch_proximal(functional), weight(functional.domain)
 
         def on_rows(step, z):
-            return proximal(step, z.unflatten(1, shape)).flatten(1)
+            return proximal(w * step, z.unflatten(1, shape)).flatten(1)
 
         minima = spectral_gradient(on_vectors, on_rows, starts.flatten(1), **options)
     minima.points = minima.points.unflatten(1, shape)
