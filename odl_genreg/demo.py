@@ -6,23 +6,23 @@ root mean square of the data. Everything that can take it has ``0 <= x <= 1``.
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import json
 import multiprocessing
 import os
 import pathlib
-import statistics
 import time
 from importlib.resources import files
 
 import numpy as np
 import odl
-import torch
 import tqdm
 
 from .checkpoint import load_generator
 from .data_fidelity import SquaredL2, squared_l2
 from .datasets import demo_digits
+from .demo_table import summarize, table
 from .evaluation import fbp, psnr, ssim, total_variation
 from .forward_operators import ray_transform
 from .reconstruction import reconstruct
@@ -147,7 +147,6 @@ def demo_weights() -> dict:
 
 def _reconstruct_digit(task):
     """Reconstruct one digit by all methods; the unit of work of a process."""
-    torch.set_num_threads(1)
     index, num_angles = task
     D, truth = demo_problem(index, num_angles)
     weights, rows, images = demo_weights()[str(num_angles)], [], {}
@@ -167,6 +166,21 @@ def _reconstruct_digit(task):
             }
         )
     return rows, {(index, num_angles): {"truth": truth.asarray(), **images}}
+
+
+@contextlib.contextmanager
+def _one_thread_per_process():
+    """Let processes that start meanwhile compute with one thread each."""
+    name = "OMP_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def run_demo(output, *, digits=REPORTED, num_angles=NUM_ANGLES) -> list[dict]:
@@ -195,53 +209,20 @@ def run_demo(output, *, digits=REPORTED, num_angles=NUM_ANGLES) -> list[dict]:
     rows, images = [], {}
     workers = min(os.cpu_count() or 1, len(tasks))
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context)
+    with _one_thread_per_process(), pool:
         results = pool.map(_reconstruct_digit, tasks)
         for new_rows, new_images in tqdm.tqdm(
             results, total=len(tasks), unit=" digits"
         ):
             rows += new_rows
             images |= new_images
-    summary = _summarize(rows, num_angles)
-    print(_table(rows, num_angles))
+    summary = summarize(rows, num_angles, METHODS)
+    print(table(rows, num_angles, METHODS))
     _write(output / "summary.json", summary)
     _write(output / "digits.json", rows)
     save_figure(output / "reconstructions.png", images, digits, num_angles)
     return summary
-
-
-def _of(rows, angles, method, key):
-    return [r[key] for r in rows if r["angles"] == angles and r["method"] == method]
-
-
-def _summarize(rows, num_angles):
-    return [
-        {"angles": angles, "method": method}
-        | {
-            key: statistics.fmean(_of(rows, angles, method, key))
-            for key in ("psnr", "ssim", "seconds")
-        }
-        for angles in num_angles
-        for method in METHODS
-    ]
-
-
-def _table(rows, num_angles):
-    """Mean and standard error of PSNR and SSIM, a line for each method."""
-    lines = []
-    for key, digits in (("psnr", 2), ("ssim", 3)):
-        unit = " in dB" if key == "psnr" else ""
-        title = f"{key.upper()}{unit}, mean and standard error by number of angles"
-        lines += ["", title, "".join([f"{'':10}", *(f"{n:>18}" for n in num_angles)])]
-        for method in METHODS:
-            cells = []
-            for angles in num_angles:
-                values = _of(rows, angles, method, key)
-                error = statistics.stdev(values) / len(values) ** 0.5
-                cell = f"{statistics.fmean(values):.{digits}f} +- {error:.{digits}f}"
-                cells.append(f"{cell:>18}")
-            lines.append("".join([f"{method:10}", *cells]))
-    return "\n".join(lines)
 
 
 def _write(path, content):

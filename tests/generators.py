@@ -120,7 +120,7 @@ def forward_operator(X, size=10, seed=0):
 
 
 class LatentScaledSquare(Functional):
-    """``F(u, z) = (1 + ||z||_Z^2 / 10) ||u||_X^2``, a deviation that depends on ``z``."""
+    """``F(u, z) = (1 + ||z||_Z^2 / 10) ||u||_X^2``, which depends on ``z``."""
 
     def __init__(self, X, Z):
         super().__init__(odl.ProductSpace(X, Z))

@@ -33,6 +33,7 @@ SIDE = {
     "checkpoint": {"checkpoint_files", "generator", "networks", "torch_bridge"},
     "checkpoint_files": set(),
     "demo_figure": {"evaluation"},
+    "demo_table": set(),
     "evaluation": {"forward_operators", "torch_bridge"},
     "odl_repairs": set(),
     "datasets": set(),

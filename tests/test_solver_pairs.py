@@ -282,15 +282,6 @@ def test_vae_proximal(regularizer, solver, view):
         x = problem.start
         objective, before = problem.objective(x), stationarity(problem, x)
         PAIRS[regularizer, solver, view](problem, vae_niter(solver, view))
-        print(
-            "@",
-            regularizer,
-            solver,
-            view,
-            seed,
-            stationarity(problem, x) / before,
-            problem.objective(x) / objective,
-        )
         assert problem.objective(x) <= objective
         assert stationarity(problem, x) <= VAE_BOUND[solver] * before
 
