@@ -126,10 +126,10 @@ class GenerativeRegularizer(Functional):
                 f"`latent_prior` must be a functional on `generator.domain` {Z!r}, got "
                 f"one on {latent_prior.domain!r}; build it on `generator.domain`."
             )
-        if not 0 <= mu < math.inf:
+        if not 0 <= mu < math.inf or (mu == 0 and not is_smooth(latent_prior)):
             raise ValueError(
-                f"`mu` must be nonnegative and finite, got {mu}; it is the weight of "
-                "the latent prior."
+                "`mu` must be nonnegative and finite, and positive for a latent prior "
+                f"without a gradient, got {mu}; it is the weight of that prior."
             )
         self.generator, self.deviation = generator, deviation
         self.latent_prior, self.mu = latent_prior, float(mu)
@@ -147,7 +147,7 @@ class GenerativeRegularizer(Functional):
     # --- The functional on X --- #
 
     def info(self, x) -> InnerSolution:
-        """Return the solution of the inner problem at ``x`` and its accuracy."""
+        """Return the solution of the inner problem at ``x``, with its accuracy."""
         return self.inner.project(self.deviation, self.domain.element(x))
 
     def latent(self, x):
@@ -218,9 +218,13 @@ class GenerativeRegularizer(Functional):
     def separable(self) -> Functional:
         """Functional ``(u, z) -> F(u) + mu R_Z(z)`` on ``X x Z``, with its proximal.
 
-        ``D @ R.synthesis + lam * R.separable`` is the problem of proximal gradient
-        methods for every ``F`` with a proximal.
+        ``D @ R.synthesis + lam * R.separable`` suits proximal gradient methods.
         """
+        if self.deviation.domain != self.domain:
+            raise NotImplementedError(
+                "`deviation` must be a functional on X to be separable from z, got one "
+                "on ProductSpace(X, Z); use `joint`."
+            )
         return odl.functionals.SeparableSum(self.deviation, self.mu * self.latent_prior)
 
     # --- The problem in z --- #

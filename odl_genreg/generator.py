@@ -84,7 +84,8 @@ class Generator(TorchOperator):
         _check_module("network", network, latent_space, image_space)
         if encoder is not None:
             _check_module("encoder", encoder, latent_space, image_space)
-        offset, scale = map(float, intensity)
+        pair = isinstance(intensity, (tuple, list)) and len(intensity) == 2
+        offset, scale = map(float, intensity if pair else (math.nan, math.nan))
         if not (math.isfinite(offset) and math.isfinite(scale) and scale > 0):
             raise ValueError(
                 "`intensity` must be a finite offset and a positive finite scale, "

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """reconstruct(D, R, lam): the whole problem in one call."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -132,19 +133,24 @@ def reconstruct(
     if isinstance(data_fidelity, DataFidelity):
         difference = data_fidelity.operator(x) - data_fidelity.data
         residual = float((as_tensor(difference).abs() ** 2).sum())
+    objective = float(solution.values[best])
     stopped = f"at maxiter = {maxiter} or by rounding"
+    if solution.converged:
+        stopped = f"converged to tol = {tol:g}"
+    if not math.isfinite(objective):
+        stopped = "no image that satisfies all bounds was found"
     return Reconstruction(
         x=x,
         z=z,
         deviation=deviation,
-        objective=float(solution.values[best]),
+        objective=objective,
         history=solution.history,
         residual=residual,
         expected_residual=getattr(data_fidelity, "expected_residual", None),
         distance_to_range=float(deviation.norm()),
         restarts=restart_values.tolist(),
         solver=solution.solver,
-        stop_reason=f"converged to tol = {tol:g}" if solution.converged else stopped,
+        stop_reason=stopped,
         seconds=time.perf_counter() - start_time,
         weights={"lam": float(lam), "mu": regularizer.mu},
     )

@@ -158,7 +158,7 @@ def sparse_deviation(
     2.75
     """
     F = L1Norm(generator.range)
-    mu = _bayesian_mu(generator, 0.5) / math.sqrt(2) if mu is None else mu
+    mu = _bayesian_mu(generator, 0.5) / math.sqrt(8) if mu is None else mu
     return GenerativeRegularizer(
         generator, F, latent_prior, mu, num_starts=num_starts, seed=seed
     )

@@ -94,7 +94,8 @@ def solve_jointly(
     best = [block[start.best][None] for block in start.blocks]
     smooth = problem.smooth
     curvatures = block_curvatures(smooth, best)
-    scales = [(curvatures[-1] / c) ** 0.5 if c > 0 else 1.0 for c in curvatures]
+    largest = max(curvatures)
+    scales = [(largest / c) ** 0.5 if c > 0 else 1.0 for c in curvatures]
 
     def split(points):
         parts = points.split([shape.numel() for shape in shapes], dim=1)

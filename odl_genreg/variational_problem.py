@@ -62,27 +62,27 @@ class VariationalProblem:
         and measures deviations by ``||u||_X^2`` with the weight that gives a typical
         deviation the same value.
         """
+        if self._eliminated is not None:
+            return self._eliminated
         D, R = self.data_fidelity, self.regularizer
-        try:
-            return R.latent_objective(D, self.lam)
-        except NotImplementedError:
-            linear = isinstance(D, SquaredL2) and D.operator.is_linear and self.lam > 0
-            if linear and D.operator.range.size <= EliminatedObjective.max_size:
-                stiffness = self.lam * self._stiffness()
-                weights = stiffness, self.lam * R.mu
-                return EliminatedObjective(D, R.generator, R.latent_prior, *weights)
-            return RangeObjective(D, R.generator, R.latent_prior, self.lam * R.mu)
+        linear = isinstance(D, SquaredL2) and D.operator.is_linear and self.lam > 0
+        if linear and D.operator.range.size <= EliminatedObjective.max_size:
+            weights = self.lam * self._stiffness(), self.lam * R.mu
+            return EliminatedObjective(D, R.generator, R.latent_prior, *weights)
+        return RangeObjective(D, R.generator, R.latent_prior, self.lam * R.mu)
 
     @functools.cached_property
+    def _eliminated(self) -> LatentObjective | None:
+        try:
+            return self.regularizer.latent_objective(self.data_fidelity, self.lam)
+        except NotImplementedError:
+            return None
+
+    @property
     def is_latent(self) -> bool:
         """Whether `latent_objective` is the problem itself."""
-        if self.other_terms or self.box is not None:
-            return False
-        try:
-            self.regularizer.latent_objective(self.data_fidelity, self.lam)
-        except NotImplementedError:
-            return False
-        return True
+        free = not self.other_terms and self.box is None
+        return free and self._eliminated is not None
 
     def _stiffness(self):
         """``F(u) / ||u||_X^2`` for white noise ``u`` of the decoder's deviation."""
@@ -215,8 +215,14 @@ def _check(data_fidelity, regularizer, lam, other_terms, bounds):
             f"`lam` must be nonnegative and finite, got {lam}; it is the weight of the "
             "regularizer."
         )
+    if lam == 0 and not is_smooth(regularizer.latent_prior):
+        raise ValueError(
+            "`lam` must be positive for a latent prior without a gradient, got 0; use "
+            "a small one."
+        )
     for term in other_terms:
-        functional, operator = term if len(term) == 2 else (None, None)
+        pair = isinstance(term, (tuple, list)) and len(term) == 2
+        functional, operator = term if pair else (None, None)
         fits = isinstance(functional, Functional) and isinstance(operator, odl.Operator)
         fits = fits and operator.is_linear and operator.domain == X
         if not fits or functional.domain != operator.range:
@@ -225,7 +231,8 @@ def _check(data_fidelity, regularizer, lam, other_terms, bounds):
                 f"space and a functional on its range, got {term!r}; for TV take "
                 "(beta * odl.functionals.GroupL1Norm(grad.range), grad)."
             )
-    if bounds is not None and not (len(bounds) == 2 and bounds[0] < bounds[1]):
+    pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
+    if bounds is not None and not (pair and bounds[0] < bounds[1]):
         raise ValueError(
             f"`bounds` must be a pair (lower, upper) with lower < upper, got {bounds}; "
             "use -inf or inf for none."
