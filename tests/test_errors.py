@@ -151,7 +151,7 @@ GENERATOR = [
             ValueError,
             "`intensity` must be a finite offset and a positive .* scale, got .*use",
         )
-        for intensity in ((0.0, 0.0), (0.0, -1.0), (INF, 1.0), (0.0, NAN))
+        for intensity in ((0.0, 0.0), (0.0, -1.0), (INF, 1.0), (0.0, NAN), 1.0)
     ),
     *(
         (
@@ -284,9 +284,23 @@ REGULARIZER = [
         (
             lambda mu=mu: regularizer(mu=mu),
             ValueError,
-            "`mu` must be nonnegative and finite, got .*; it is the weight",
+            "`mu` must be nonnegative and finite, .*got .*; it is the weight",
         )
         for mu in (-0.1, INF, NAN)
+    ),
+    (
+        lambda: regularizer(latent_prior=ogr.latent_prior.box(Z), mu=0.0),
+        ValueError,
+        "`mu` must be .* positive for a latent prior without a gradient, got 0.0;",
+    ),
+    (
+        lambda: (
+            ogr.GenerativeRegularizer(
+                G, f.SeparableSum(f.L2NormSquared(X), f.L2NormSquared(Z))
+            ).separable
+        ),
+        NotImplementedError,
+        "`deviation` must be a functional on X to be separable from z, got .*; use",
     ),
     *(
         (
@@ -382,6 +396,7 @@ RECONSTRUCT = [
             (f.L2NormSquared(X), odl.PowerOperator(X, 2)),
             (f.L2NormSquared(Z), odl.IdentityOperator(Z)),
             (f.L2NormSquared(X), odl.IdentityOperator(X), 1.0),
+            f.L2NormSquared(X),
         )
     ),
     *(
@@ -390,7 +405,14 @@ RECONSTRUCT = [
             ValueError,
             r"`bounds` must be a pair \(lower, upper\) with lower < upper, got .*; use",
         )
-        for bounds in ((1.0, 0.0), (0.0, 0.0), (0.0, 0.5, 1.0), (NAN, 1.0))
+        for bounds in ((1.0, 0.0), (0.0, 0.0), (0.0, 0.5, 1.0), (NAN, 1.0), 1.0)
+    ),
+    (
+        lambda: reconstruct(
+            lam=0.0, regularizer=regularizer(latent_prior=ogr.latent_prior.box(Z))
+        ),
+        ValueError,
+        "`lam` must be positive for a latent prior without a gradient, got 0; use",
     ),
     (
         lambda: reconstruct(solver="adam"),

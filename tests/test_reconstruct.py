@@ -519,3 +519,28 @@ def test_show():
 def no_gradients_left_on():
     yield
     assert torch.is_grad_enabled()
+
+
+def test_bounds_that_no_image_of_the_range_satisfies():
+    X, Z = odl.rn(2), odl.rn(2)
+    G = ogr.Generator(torch.nn.Sigmoid(), Z, X)
+    D = ogr.squared_l2(odl.IdentityOperator(X), [0.5, 0.5])
+    result = ogr.reconstruct(D, ogr.range_constraint(G), 1.0, bounds=(10, 11))
+    assert result.stop_reason == "no image that satisfies all bounds was found"
+
+
+def test_eliminated_objective_is_built_once(monkeypatch):
+    from odl_genreg import latent_objective
+
+    built, init = [], latent_objective.EliminatedObjective.__init__
+
+    def counted(self, *arguments):
+        built.append(self)
+        init(self, *arguments)
+
+    monkeypatch.setattr(latent_objective.EliminatedObjective, "__init__", counted)
+    X = odl.rn(2)
+    G = ogr.Generator(torch.nn.Identity(), X, X)
+    D = ogr.squared_l2(odl.IdentityOperator(X), [0.5, 0.5])
+    ogr.reconstruct(D, ogr.soft_constraint(G, 0.1), 1.0)
+    assert len(built) == 1
