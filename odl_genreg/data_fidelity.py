@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """D: how well an image explains the data, as ODL functionals."""
 
+import functools
 import math
 
 import numpy as np
@@ -16,6 +17,7 @@ __all__ = (
     "CountDivergence",
     "DataFidelity",
     "SquaredL2",
+    "checked_data",
     "kullback_leibler",
     "squared_l2",
 )
@@ -28,7 +30,9 @@ class DataFidelity(FunctionalComp):
     `noise_std`, and `on_data`, the functional on ``Y`` that primal-dual solvers take.
     """
 
-    def __init__(self, operator, data, on_data, noise_std: float | None = None):
+    def __init__(
+        self, operator, data, on_data, noise_std: float | None = None, rebuild=None
+    ):
         """Initialize a new instance.
 
         Parameters
@@ -41,12 +45,30 @@ class DataFidelity(FunctionalComp):
             Functional on ``operator.range``.
         noise_std : positive float, optional
             Standard deviation of the noise of each real datum, where it is Gaussian.
+        rebuild : callable, optional
+            Function that returns the data fidelity of other data, for `with_data`.
         """
         super().__init__(on_data, operator)
+        self._rebuild = rebuild
         self.operator = operator
         self.data = data
         self.on_data = on_data
         self.noise_std = noise_std
+
+    def with_data(self, data):
+        """Return the same data fidelity for other data, an element of ``Y``.
+
+        Raises
+        ------
+        NotImplementedError
+            If it was built without `rebuild`.
+        """
+        if self._rebuild is None:
+            raise NotImplementedError(
+                "`rebuild` must be given to exchange the data, got a "
+                f"{type(self).__name__} without; build one for each data."
+            )
+        return self._rebuild(data)
 
 
 class SquaredL2(DataFidelity):
@@ -61,10 +83,11 @@ class SquaredL2(DataFidelity):
                 "standard deviation of one datum, or 1.0 for plain least squares."
             )
         Y = operator.range
-        data = _checked(data, Y)
+        data = checked_data(data, Y)
         scale = 1 / (2 * noise_std**2 * weight(Y))
         on_data = scale * L2NormSquared(Y).translated(data)
-        super().__init__(operator, data, on_data, noise_std)
+        rebuild = functools.partial(SquaredL2, operator, noise_std=noise_std)
+        super().__init__(operator, data, on_data, noise_std, rebuild)
 
     @property
     def expected_residual(self) -> float:
@@ -164,7 +187,7 @@ def kullback_leibler(operator, counts, background: float = 0.0) -> DataFidelity:
     3.0
     """
     Y = operator.range
-    counts = _checked(counts, Y)
+    counts = checked_data(counts, Y)
     if float(as_tensor(counts).min()) < 0:
         raise ValueError(
             "`counts` must be nonnegative, got a negative value; "
@@ -178,10 +201,11 @@ def kullback_leibler(operator, counts, background: float = 0.0) -> DataFidelity:
     divergence = (1 / weight(Y)) * CountDivergence(Y, prior=counts)
     if background:
         divergence = divergence.translated(-float(background) * Y.one())
-    return DataFidelity(operator, counts, divergence)
+    rebuild = functools.partial(kullback_leibler, operator, background=background)
+    return DataFidelity(operator, counts, divergence, rebuild=rebuild)
 
 
-def _checked(data, data_space):
+def checked_data(data, data_space):
     """Return ``data`` as an element of ``Y`` after a look at shape and values."""
     if torch_dtype(data_space).is_complex:
         raise ValueError(

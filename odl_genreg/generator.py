@@ -109,6 +109,12 @@ class Generator(TorchOperator):
         offset, scale = self.intensity
         return offset + scale * super().batch(z)
 
+    def push_forward(self, z: torch.Tensor, h: torch.Tensor):
+        """Return ``G(z_b)`` and ``J h_bk``, with the factor ``scale`` in ``J``."""
+        offset, scale = self.intensity
+        x, tangents = super().push_forward(z, h)
+        return offset + scale * x, scale * tangents
+
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Encode images ``(batch, *X.shape)`` to latents ``(batch, *Z.shape)``.
 

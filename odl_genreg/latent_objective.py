@@ -1,19 +1,28 @@
 # SPDX-License-Identifier: MPL-2.0
 """J(z): problems in the latent alone, in range and with the image eliminated."""
 
+import functools
+
 import torch
 from odl import Operator
 from odl.functionals import Functional, IndicatorZero, L2NormSquared
+from odl.functionals.functional import FunctionalLeftScalarMult
 
 from .data_fidelity import SquaredL2
+from .image_quadratic import ImageQuadratic, eliminated
+from .solvers.gauss_newton import QuadraticModel
 from .torch_bridge import LinearMap, as_element, as_tensor, batch_value, weight
 
 __all__ = (
-    "EliminatedObjective",
     "LatentObjective",
+    "QuadraticObjective",
     "RangeObjective",
     "eliminate_image",
 )
+
+
+# Latents up to which the Jacobian is computed, and entries of Jacobians at once.
+MAX_COLUMNS, MAX_ENTRIES = 512, 2**20
 
 
 class LatentObjective(Functional):
@@ -40,17 +49,20 @@ class LatentObjective(Functional):
         self._prior_value = batch_value(self.prior)
         self._pass = None
 
-    def misfit(self, z: torch.Tensor) -> torch.Tensor:
+    def misfit(self, z: torch.Tensor, *data: torch.Tensor) -> torch.Tensor:
         """Return ``J`` without the prior, ``(batch, *Z.shape)`` to ``(batch,)``."""
         raise NotImplementedError
 
-    def images(self, z: torch.Tensor) -> torch.Tensor:
+    def images(self, z: torch.Tensor, *data: torch.Tensor) -> torch.Tensor:
         """Return the best images for given latents, ``(batch, *X.shape)``."""
         raise NotImplementedError
 
-    def batch(self, z: torch.Tensor) -> torch.Tensor:
-        """Values ``(batch,)`` of latents ``(batch, *Z.shape)``."""
-        return self.misfit(z) + self._prior_value(z)
+    def batch(self, z: torch.Tensor, *data: torch.Tensor) -> torch.Tensor:
+        """Values ``(batch,)`` of latents ``(batch, *Z.shape)``.
+
+        Where ``data`` ``(batch, *Y.shape)`` are given, they replace those of ``D``.
+        """
+        return self.misfit(z, *data) + self._prior_value(z)
 
     def _forward_pass(self, z):
         versions, last = self.generator.versions(), self._pass
@@ -85,7 +97,7 @@ class LatentObjective(Functional):
 
 
 class RangeObjective(LatentObjective):
-    """The problem in the range, ``J(z) = D(G(z)) + lam mu R_Z(z)``."""
+    """The problem in the range, ``J(z) = D(G(z)) + lam mu R_Z(z)``, for any ``D``."""
 
     def __init__(self, data_fidelity, generator, latent_prior, weight_of_prior: float):
         """Initialize a new instance.
@@ -109,21 +121,15 @@ class RangeObjective(LatentObjective):
         return self.generator.batch(z)
 
 
-class EliminatedObjective(LatentObjective):
-    """The soft problem with the image eliminated (variable projection).
+class QuadraticObjective(LatentObjective):
+    """A quadratic of the image, ``J(z) = phi(G(z)) + lam mu R_Z(z)``.
 
-        ``J(z) = min_x D(x) + lam ||x - G(z)||_X^2 + lam mu R_Z(z)``
-        ``     = r^T C^{-1} r + lam mu R_Z(z)``,    ``r = y - A G(z)``,
-        ``C = 2 sigma^2 I + A A^T / (lam w_X)``
+    With ``phi(g) = D(g)`` the problem in the range. With
 
-    for ``D(x) = sum_i |(A x - y)_i|^2 / (2 sigma^2)``; the transpose is that of plain
-    sums, ``A^T = (w_X / w_Y) A^*``. The minimizer is
-    ``x(z) = G(z) + A^T C^{-1} r / (lam w_X)``.
+        ``phi(g) = min_x D(x) + lam ||x - g||_X^2``
 
-    Notes
-    -----
-    ``C`` is built as a dense matrix and factored once, in float64: meant for up to some
-    thousand data, see `max_size`.
+    the soft problem with the image eliminated (variable projection), see
+    `image_quadratic`. ``D`` is `squared_l2` of a linear operator.
 
     References
     ----------
@@ -131,10 +137,13 @@ class EliminatedObjective(LatentObjective):
     projection method and its applications*. Inverse Problems, 2003.
     """
 
-    max_size = 4096
-
     def __init__(
-        self, data_fidelity, generator, latent_prior, lam: float, weight_of_prior: float
+        self,
+        data_fidelity,
+        generator,
+        latent_prior,
+        weight_of_prior: float,
+        lam: float | None = None,
     ):
         """Initialize a new instance.
 
@@ -144,38 +153,72 @@ class EliminatedObjective(LatentObjective):
             Functional ``D`` with a linear operator.
         generator, latent_prior, weight_of_prior :
             As for `LatentObjective`.
-        lam : positive float
-            Weight of ``||x - G(z)||_X^2``.
+        lam : positive float, optional
+            Weight of ``||x - G(z)||_X^2``. Default: ``x = G(z)``.
         """
         super().__init__(generator, latent_prior, weight_of_prior)
-        X, Y = generator.range, data_fidelity.operator.range
-        self._forward = LinearMap(data_fidelity.operator)
-        self._data = as_tensor(data_fidelity.data)
-        self._stiffness = lam * weight(X)
-        eye = torch.eye(Y.size, dtype=self._data.dtype, device=self._data.device)
-        transposed = self._forward.T(eye.reshape(-1, *Y.shape))
-        gram = self._forward(transposed).reshape(Y.size, Y.size).double()
-        C = (gram + gram.T) / (2 * self._stiffness)
-        C.diagonal().add_(2 * data_fidelity.noise_std**2)
-        factor = torch.linalg.cholesky(C)
-        whitening = torch.linalg.solve_triangular(factor, eye.double(), upper=False)
-        self._whitening = whitening.to(self._data.dtype)
+        self.data = as_tensor(data_fidelity.data)
+        parts = LinearMap(data_fidelity.operator), data_fidelity.noise_std
+        self.phi = (
+            ImageQuadratic(*parts)
+            if lam is None
+            else eliminated(*parts, lam * weight(generator.range))
+        )
 
-    def _whitened(self, x):
-        """``L^{-1} (y - A x)`` with ``C = L L^T``, ``(batch, Y.size)``."""
-        residual = self._data - self._forward(x)
-        return residual.flatten(1) @ self._whitening.T
+    def misfit(self, z, y=None):
+        """Return ``phi(G(z))``, for data ``y`` or those of ``D``."""
+        return self.phi(self.generator.batch(z), self.data if y is None else y)
 
-    def misfit(self, z):
-        """Return ``r^T C^{-1} r``."""
-        return (self._whitened(self.generator.batch(z)) ** 2).sum(1)
+    def images(self, z, y=None):
+        """Return the best image beside ``G(z)``."""
+        y = self.data if y is None else y
+        return self.phi.images(self.generator.batch(z), y)
 
-    def images(self, z):
-        """Return ``G(z) + A^T C^{-1} r / (lam w_X)``."""
-        x = self.generator.batch(z)
-        solved = self._whitened(x) @ self._whitening
-        solved = solved.reshape(-1, *self._forward.range.shape)
-        return x + self._forward.T(solved) / self._stiffness
+    @functools.cached_property
+    def square_weight(self) -> float | None:
+        """The factor of ``sum_i z_i^2`` in the prior; None if it is another one."""
+        factor, functional = 1.0, self.prior
+        while isinstance(functional, FunctionalLeftScalarMult):
+            factor, functional = factor * functional.scalar, functional.functional
+        if not isinstance(functional, L2NormSquared):
+            return None
+        return float(factor) * weight(self.domain)
+
+    def model(self, z: torch.Tensor, y=None) -> QuadraticModel:
+        """Return the model of Gauss and Newton at latents ``(batch, *Z.shape)``.
+
+        Latents of the model are vectors. Its Hessian is ``2 J^T M J + 2 rho I``, as
+        matrices for few latents and as a function for many; ``rho`` is `square_weight`.
+        """
+        y = self.data.expand(len(z), *self.data.shape) if y is None else y
+        G, flat, rho = self.generator, z.flatten(1), self.square_weight
+        if G.domain.size > MAX_COLUMNS:
+            return self._matrix_free_model(z, y)
+        rows = max(1, MAX_ENTRIES // (G.domain.size * G.range.size))
+        parts = zip(z.split(rows), y.split(rows), strict=True)
+        pieces = [self.phi.along(*G.linearize(a), b) for a, b in parts]
+        value, slopes, curvatures = map(torch.cat, zip(*pieces, strict=True))
+        hessian = 2 * curvatures
+        hessian.diagonal(dim1=1, dim2=2).add_(2 * rho)
+        value = value + rho * (flat**2).sum(1)
+        return QuadraticModel(value, slopes + 2 * rho * flat, hessian)
+
+    def _matrix_free_model(self, z, y):
+        leaf, rho = z.detach().clone().requires_grad_(), self.square_weight
+        with torch.enable_grad():
+            x = self.generator.batch(leaf)
+
+        def transpose(u):
+            (v,) = torch.autograd.grad(x, leaf, u, retain_graph=True)
+            return v.flatten(1)
+
+        def hessian(d):
+            _, u = self.generator.push_forward(z, d.reshape(z.shape)[:, None])
+            return 2 * transpose(self.phi.curvature(u[:, 0])) + 2 * rho * d
+
+        value = self.phi(x.detach(), y) + rho * (z**2).flatten(1).sum(1)
+        gradient = transpose(self.phi.gradient(x.detach(), y))
+        return QuadraticModel(value, gradient + 2 * rho * z.flatten(1), hessian)
 
 
 def eliminate_image(
@@ -189,12 +232,12 @@ def eliminate_image(
         If it has none, see `GenerativeRegularizer.latent_objective`.
     """
     D, F, parts = data_fidelity, deviation, (generator, latent_prior)
-    if isinstance(F, IndicatorZero):
-        return RangeObjective(D, *parts, weight_of_prior)
     quadratic = isinstance(D, SquaredL2) and D.operator.is_linear
-    small = quadratic and D.operator.range.size <= EliminatedObjective.max_size
-    if isinstance(F, L2NormSquared) and small and lam > 0:
-        return EliminatedObjective(D, *parts, lam, weight_of_prior)
+    if isinstance(F, IndicatorZero):
+        form = QuadraticObjective if quadratic else RangeObjective
+        return form(D, *parts, weight_of_prior)
+    if isinstance(F, L2NormSquared) and quadratic and lam > 0:
+        return QuadraticObjective(D, *parts, weight_of_prior, lam)
     raise NotImplementedError(
         "`data_fidelity` and `deviation` must allow the elimination of x, got "
         f"{type(D).__name__} and {type(F).__name__}; use `joint`."

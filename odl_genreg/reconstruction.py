@@ -8,22 +8,26 @@ from collections.abc import Callable, Sequence
 import torch
 import tqdm
 
+from .arguments import check_options, choose_solver, data_list, latent_starts
 from .data_fidelity import DataFidelity
-from .projection import sample_latents
+from .progress import Progress
 from .result import Reconstruction
-from .solvers import is_smooth
 from .strategies import (
     solve_by_continuation,
     solve_in_latent,
     solve_jointly,
     solve_primal_dual,
 )
-from .torch_bridge import as_element, as_tensor
+from .torch_bridge import as_element, as_tensor, takes_batches
 from .variational_problem import VariationalProblem
 
 __all__ = ("reconstruct",)
 
-SOLVERS = ("auto", "lbfgs", "continuation", "primal_dual")
+SECOND_STAGE = {
+    "lbfgs": solve_jointly,
+    "continuation": solve_by_continuation,
+    "primal_dual": solve_primal_dual,
+}
 
 
 def reconstruct(
@@ -31,8 +35,10 @@ def reconstruct(
     regularizer,
     lam: float,
     *,
+    data: Sequence | None = None,
     other_terms: Sequence = (),
     bounds: tuple[float, float] | None = None,
+    start=None,
     restarts: int = 8,
     seed: int = 0,
     solver: str = "auto",
@@ -40,7 +46,7 @@ def reconstruct(
     maxiter: int = 1000,
     callback: Callable | None = None,
     progress: bool = False,
-) -> Reconstruction:
+) -> Reconstruction | list[Reconstruction]:
     """Minimize ``D(x) + lam R_G(x) + sum_i g_i(L_i x)`` with bounds on ``x``.
 
     First in the latent alone, from ``restarts`` starts in one batch; where the image
@@ -54,34 +60,48 @@ def reconstruct(
         Regularizer ``R_G``.
     lam : nonnegative float
         Weight of the regularizer.
+    data : sequence of ``A.range`` `element-like`, or array, optional
+        Data of several images, which replace those of ``D``: elements, or an array
+        ``(B, *Y.shape)``. For a `squared_l2` of a linear operator all images and
+        restarts are one batch; otherwise it is one image after the other.
     other_terms : sequence of (`Functional`, `Operator`), optional
         Convex terms ``(g_i, L_i)`` with linear ``L_i`` on the image space, TV for
         example; a nonsmooth ``g_i`` needs a proximal.
     bounds : pair of float, optional
         ``lower <= x <= upper``.
+    start : element of ``Z``, or a sequence of one for each image, optional
+        The first start, in place of 0; with ``restarts=1`` the only one.
     restarts : positive int, optional
-        Number of starts: 0 and samples of N(0, I).
+        Number of starts of each image: 0 and samples of N(0, I).
     seed : int, optional
         Seed of the samples. The same seed gives the same result.
-    solver : {'auto', 'lbfgs', 'continuation', 'primal_dual'}, optional
-        'lbfgs' for smooth problems, in ``z`` or in ``(x, z)``; 'continuation' for
-        nonsmooth terms and bounds; 'primal_dual' for all. Default: the first that can.
+    solver : str, optional
+        Solver of the last stage; 'auto', the default, is the first of these that fits:
+
+        - 'gauss_newton': in ``z``, for a `squared_l2` with the range or the soft
+          constraint and a Gaussian latent prior.
+        - 'lbfgs': in ``z`` or in ``(x, z)``, for smooth problems.
+        - 'spectral_gradient': in ``z``, for a latent prior with a proximal alone.
+        - 'continuation': for nonsmooth terms and bounds.
+        - 'primal_dual': for all.
     tol : positive float, optional
-        'lbfgs' stops when the norm of the gradient is ``tol`` times the largest of the
-        starts, 'continuation' when a step decreases the objective by less than
-        ``tol / 100``, relatively, 'primal_dual' when 25 steps change it by less than
-        ``tol / 10``.
+        'gauss_newton' and 'lbfgs' stop when the norm of the gradient is ``tol`` times
+        the largest of the starts, 'continuation' when a step decreases the objective by
+        less than ``tol / 100``, relatively, 'primal_dual' when 25 steps change it by
+        less than ``tol / 10``.
     maxiter : positive int, optional
         Maximal number of iterations of a stage.
     callback : callable, optional
-        An ODL callback; called with the best image so far, an element.
+        An ODL callback; called once an iteration with the best image so far, an
+        element, or with the list of those of several ``data``.
     progress : bool, optional
         Whether to show a progress bar.
 
     Returns
     -------
-    reconstruction : Reconstruction
-        Image, latent and what is to be known of them.
+    reconstruction : Reconstruction or list of Reconstruction
+        Image, latent and what is to be known of them; a list for several ``data``.
+        After an interrupt (Ctrl-C) of a solver the best so far.
 
     Raises
     ------
@@ -100,84 +120,84 @@ def reconstruct(
     """
     start_time = time.perf_counter()
     problem = VariationalProblem(data_fidelity, regularizer, lam, other_terms, bounds)
-    smooth = problem.is_smooth and (problem.is_latent or is_smooth(problem.prior))
-    _check_options(smooth, problem.bounds, restarts, solver, tol, maxiter)
-    G = regularizer.generator
-    starts = sample_latents(G.domain, restarts, seed)
-    starts[0] = 0
+    check_options(restarts, tol, maxiter)
+    solver = choose_solver(problem, solver)
+    several = data_list(data_fidelity, data)
+    G, count = regularizer.generator, 1 if several is None else len(several)
+    starts = latent_starts(G, count, restarts, seed, start)
+    if several is not None and not problem.is_quadratic:
+        return [
+            reconstruct(
+                data_fidelity.with_data(y),
+                regularizer,
+                lam,
+                other_terms=other_terms,
+                bounds=bounds,
+                start=as_element(G.domain, starts[image * restarts]),
+                restarts=restarts,
+                seed=seed,
+                solver=solver,
+                tol=tol,
+                maxiter=maxiter,
+                callback=callback,
+                progress=progress,
+            )
+            for image, y in enumerate(several)
+        ]
+    rows = ()
+    if problem.is_quadratic:
+        y = [data_fidelity.data] if several is None else several
+        rows = (torch.stack(list(map(as_tensor, y))).repeat_interleave(restarts, 0),)
     with tqdm.tqdm(disable=not progress, unit=" iterations") as bar:
-
-        def report(images, values):
-            best = int(values.nan_to_num(nan=torch.inf).argmin())
-            bar.set_postfix(objective=float(values[best]), refresh=False)
-            bar.update()
-            if callback is not None:
-                with torch.no_grad():
-                    callback(as_element(G.range, images()[best].clone()))
-
+        report = Progress(bar, callback, G.range, several and count)
         options = {"tol": tol, "maxiter": maxiter, "report": report}
-        solution = solve_in_latent(problem, starts, **options)
-        restart_values = solution.values
-        if solver == "primal_dual" or not (smooth or problem.bounds):
-            solution = solve_primal_dual(problem, solution, **options)
-        elif solver == "continuation" or not smooth:
-            solution = solve_by_continuation(problem, solution, **options)
-        elif not problem.is_latent:
-            solution = solve_jointly(problem, solution, **options)
-            restart_values = solution.values
-    best = solution.best
-    x = as_element(G.range, solution.images[best].clone())
-    z = as_element(G.domain, solution.blocks[-1][best].clone())
+        first = solve_in_latent(problem, starts, rows, count, solver, **options)
+        report.show(lambda: first.images, first.values)
+        last = first
+        if solver in SECOND_STAGE and not (problem.is_latent and solver == "lbfgs"):
+            last = SECOND_STAGE[solver](problem, first, rows, **options)
+    seconds = time.perf_counter() - start_time
+    results = [
+        _result(problem, first, last, image, y, tol, maxiter, seconds)
+        for image, y in enumerate(several or [getattr(data_fidelity, "data", None)])
+    ]
+    return results[0] if several is None else results
+
+
+def _result(problem, first, last, image, y, tol, maxiter, seconds):
+    """Return what was found of one image, ``first`` and ``last`` being the stages."""
+    D, R, G = problem.data_fidelity, problem.regularizer, problem.generator
+    best = last.best[image]
+    x = as_element(G.range, last.images[best].clone())
+    z = as_element(G.domain, last.blocks[-1][best].clone())
     deviation = x - G(z)
-    residual = None
-    if isinstance(data_fidelity, DataFidelity):
-        difference = data_fidelity.operator(x) - data_fidelity.data
-        residual = float((as_tensor(difference).abs() ** 2).sum())
-    objective = float(solution.values[best])
+    residual, solver = None, last.solver
+    if isinstance(D, DataFidelity):
+        residual = float((as_tensor(D.operator(x) - y).abs() ** 2).sum())
+        looped = D.operator.is_linear and not takes_batches(D.operator)
+        if looped and len(first.values) > 1:
+            solver += ", operator applied one by one"
+    objective = float(last.values[best])
     stopped = f"at maxiter = {maxiter} or by rounding"
-    if solution.converged:
+    if bool(last.converged[best]):
         stopped = f"converged to tol = {tol:g}"
+    if last.interrupted:
+        stopped = "interrupted"
     if not math.isfinite(objective):
         stopped = "no image that satisfies all bounds was found"
+    runs = last if len(last.values) == len(first.values) else first
     return Reconstruction(
         x=x,
         z=z,
         deviation=deviation,
         objective=objective,
-        history=solution.history,
+        history=last.history(image),
         residual=residual,
-        expected_residual=getattr(data_fidelity, "expected_residual", None),
+        expected_residual=getattr(D, "expected_residual", None),
         distance_to_range=float(deviation.norm()),
-        restarts=restart_values.tolist(),
-        solver=solution.solver,
+        restarts=runs.by_image(runs.values)[image].tolist(),
+        solver=solver,
         stop_reason=stopped,
-        seconds=time.perf_counter() - start_time,
-        weights={"lam": float(lam), "mu": regularizer.mu},
+        seconds=seconds,
+        weights={"lam": problem.lam, "mu": R.mu},
     )
-
-
-def _check_options(smooth, bounds, restarts, solver, tol, maxiter):
-    if solver not in SOLVERS:
-        raise ValueError(
-            f"`solver` must be one of {SOLVERS}, got {solver!r}; "
-            "leave it out for 'auto'."
-        )
-    if solver == "lbfgs" and not smooth:
-        raise ValueError(
-            "`solver` must be 'auto', 'continuation' or 'primal_dual' for a nonsmooth "
-            "sum, got 'lbfgs'; for it deviation, other terms, bounds and latent prior "
-            "must have gradients."
-        )
-    if solver == "continuation" and bounds is None:
-        raise ValueError(
-            "`solver` must be 'auto' or 'primal_dual' for a latent prior that is "
-            "neither smooth nor a box, got 'continuation'; leave it out."
-        )
-    for name, number in (("restarts", restarts), ("maxiter", maxiter)):
-        if not number >= 1:
-            raise ValueError(
-                f"`{name}` must be at least 1, got {number}; leave it out for the "
-                "default."
-            )
-    if not tol > 0:
-        raise ValueError(f"`tol` must be positive, got {tol}; 1e-4 is the default.")

@@ -5,17 +5,17 @@ import functools
 import math
 from collections.abc import Callable
 
-import odl
 import torch
-from odl.functionals import Functional, IndicatorBox, IndicatorZero
+from odl.functionals import IndicatorBox, IndicatorZero
 from odl.functionals.functional import FunctionalComp, FunctionalLeftScalarMult
 
+from .arguments import check_problem
 from .data_fidelity import SquaredL2
-from .generative_regularizer import GenerativeRegularizer
-from .latent_objective import EliminatedObjective, LatentObjective, RangeObjective
+from .image_quadratic import MAX_DENSE, ImageQuadratic
+from .latent_objective import LatentObjective, QuadraticObjective, RangeObjective
 from .projection import sample_latents
 from .solvers import Term, is_smooth
-from .torch_bridge import LinearMap, as_element, batch_value
+from .torch_bridge import LinearMap, as_element, as_tensor, batch_value
 
 __all__ = ("VariationalProblem",)
 
@@ -26,12 +26,13 @@ class VariationalProblem:
         ``min_{x, z} D(x) + lam (F(x - G(z)) + mu R_Z(z)) + sum_i g_i(L_i x)``
 
     with bounds on ``x``; its parts are batched torch functions. With the range
-    constraint ``z`` is the only variable, and ``x = G(z)``.
+    constraint ``z`` is the only variable, and ``x = G(z)``. Where ``D`` is quadratic,
+    the functions take the data of each row of the batch as their last argument.
     """
 
-    def __init__(self, data_fidelity, regularizer, lam, other_terms, bounds):
+    def __init__(self, data_fidelity, regularizer, lam, other_terms=(), bounds=None):
         """Initialize a new instance; see `reconstruct` for parameters and errors."""
-        _check(data_fidelity, regularizer, lam, other_terms, bounds)
+        check_problem(data_fidelity, regularizer, lam, other_terms, bounds)
         self.data_fidelity, self.regularizer = data_fidelity, regularizer
         self.lam, self.generator = float(lam), regularizer.generator
         self.prior = self.lam * regularizer.mu * regularizer.latent_prior
@@ -39,6 +40,11 @@ class VariationalProblem:
         self.other_terms = list(other_terms)
         X = regularizer.domain
         self.box = None if bounds is None else IndicatorBox(X, *map(float, bounds))
+        linear = isinstance(data_fidelity, SquaredL2) and (
+            data_fidelity.operator.is_linear
+        )
+        #: Whether ``D`` is the square of a linear residual.
+        self.is_quadratic = linear
 
     @property
     def smooth_others(self):
@@ -65,11 +71,14 @@ class VariationalProblem:
         if self._eliminated is not None:
             return self._eliminated
         D, R = self.data_fidelity, self.regularizer
-        linear = isinstance(D, SquaredL2) and D.operator.is_linear and self.lam > 0
-        if linear and D.operator.range.size <= EliminatedObjective.max_size:
-            weights = self.lam * self._stiffness(), self.lam * R.mu
-            return EliminatedObjective(D, R.generator, R.latent_prior, *weights)
-        return RangeObjective(D, R.generator, R.latent_prior, self.lam * R.mu)
+        parts = D, R.generator, R.latent_prior, self.lam * R.mu
+        if not self.is_quadratic:
+            return RangeObjective(*parts)
+        sizes = D.operator.range.size, D.operator.domain.size
+        dense = self.lam > 0 and min(sizes) <= MAX_DENSE
+        return QuadraticObjective(
+            *parts, lam=self.lam * self._stiffness() if dense else None
+        )
 
     @functools.cached_property
     def _eliminated(self) -> LatentObjective | None:
@@ -77,6 +86,13 @@ class VariationalProblem:
             return self.regularizer.latent_objective(self.data_fidelity, self.lam)
         except NotImplementedError:
             return None
+
+    @property
+    def has_least_squares(self) -> bool:
+        """Whether `latent_objective` is a sum of squares."""
+        objective = self.latent_objective
+        quadratic = isinstance(objective, QuadraticObjective)
+        return quadratic and objective.square_weight is not None
 
     @property
     def is_latent(self) -> bool:
@@ -103,9 +119,15 @@ class VariationalProblem:
 
     @property
     def smooth(self) -> Callable:
-        """The sum of all smooth terms, a torch function of the variables."""
-        F = self.regularizer.deviation
-        data = batch_value(self.data_fidelity)
+        """The sum of all smooth terms, a torch function of the variables (and data)."""
+        D, F = self.data_fidelity, self.regularizer.deviation
+        data_value = (
+            ImageQuadratic(LinearMap(D.operator), D.noise_std)
+            if self.is_quadratic
+            else batch_value(D)
+        )
+        number = len(self.functionals)
+        own_data = (as_tensor(D.data),) if self.is_quadratic else ()
         prior = batch_value(self.prior) if is_smooth(self.prior) else None
         others = [
             (batch_value(g), LinearMap(operator)) for g, operator in self.smooth_others
@@ -117,9 +139,11 @@ class VariationalProblem:
             def deviation(u, z):
                 return value(u) if on_image else value(u, z)
 
-        def smooth(*blocks):
+        def smooth(*arguments):
+            blocks = arguments[:number]
+            data = arguments[number:] or own_data
             x, z = self.images(*blocks), blocks[-1]
-            total = data(x)
+            total = data_value(x, *data)
             if prior is not None:
                 total = total + prior(z)
             if deviation is not None:
@@ -129,6 +153,25 @@ class VariationalProblem:
             return total
 
         return smooth
+
+    def objective(self, *arguments: torch.Tensor) -> torch.Tensor:
+        """Return the whole objective of the variables (and data), ``(batch,)``."""
+        blocks = arguments[: len(self.functionals)]
+        total = self.smooth(*arguments)
+        for term in self.terms:
+            total = total + term.value(term.map(*blocks))
+        for functional, block in zip(self.functionals, blocks, strict=True):
+            total = total + (
+                0 if functional is None else batch_value(functional)(block)
+            )
+        return total
+
+    def feasible(self, blocks: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the variables within their bounds."""
+        if self.bounds is None:
+            return blocks
+        pairs = zip(blocks, self.bounds, strict=True)
+        return [block.clamp(*bound) for block, bound in pairs]
 
     @property
     def terms(self) -> list[Term]:
@@ -186,54 +229,3 @@ def _unscaled(functional):
 
 def _composed(outer, inner):
     return lambda *blocks: outer(inner(*blocks))
-
-
-def _check(data_fidelity, regularizer, lam, other_terms, bounds):
-    """Raise the errors of `reconstruct`."""
-    if not isinstance(regularizer, GenerativeRegularizer):
-        raise TypeError(
-            "`regularizer` must be a `GenerativeRegularizer`, got "
-            f"{type(regularizer).__name__}; give a composition such as `R @ op` to one "
-            "of ODL's solvers."
-        )
-    X = regularizer.domain
-    if not isinstance(data_fidelity, Functional) or data_fidelity.domain != X:
-        received = getattr(data_fidelity, "domain", type(data_fidelity).__name__)
-        raise ValueError(
-            f"`data_fidelity` must be a functional on the image space {X!r} of the "
-            f"generator, got {received!r}; build it by `squared_l2(A, y, noise_std)` "
-            "with an operator on that space."
-        )
-    if not is_smooth(data_fidelity):
-        raise ValueError(
-            "`data_fidelity` must be smooth, got "
-            f"{type(data_fidelity).__name__}; give a nonsmooth one as "
-            "`other_terms=[(g, A)]`, beside `odl.functionals.ZeroFunctional(X)`."
-        )
-    if not 0 <= lam < math.inf:
-        raise ValueError(
-            f"`lam` must be nonnegative and finite, got {lam}; it is the weight of the "
-            "regularizer."
-        )
-    if lam == 0 and not is_smooth(regularizer.latent_prior):
-        raise ValueError(
-            "`lam` must be positive for a latent prior without a gradient, got 0; use "
-            "a small one."
-        )
-    for term in other_terms:
-        pair = isinstance(term, (tuple, list)) and len(term) == 2
-        functional, operator = term if pair else (None, None)
-        fits = isinstance(functional, Functional) and isinstance(operator, odl.Operator)
-        fits = fits and operator.is_linear and operator.domain == X
-        if not fits or functional.domain != operator.range:
-            raise ValueError(
-                "`other_terms` must be pairs (g, L) of a linear operator on the image "
-                f"space and a functional on its range, got {term!r}; for TV take "
-                "(beta * odl.functionals.GroupL1Norm(grad.range), grad)."
-            )
-    pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
-    if bounds is not None and not (pair and bounds[0] < bounds[1]):
-        raise ValueError(
-            f"`bounds` must be a pair (lower, upper) with lower < upper, got {bounds}; "
-            "use -inf or inf for none."
-        )

@@ -19,7 +19,7 @@ from generators import (
     mlp_network,
     random_element,
 )
-from odl_genreg.latent_objective import EliminatedObjective, RangeObjective
+from odl_genreg.latent_objective import QuadraticObjective, RangeObjective
 from odl_genreg.latent_prior import box
 from odl_genreg.torch_bridge import as_element, as_tensor, weight
 from tolerance import taylor_order as least_order
@@ -103,7 +103,7 @@ def least_over_images(D, G, z):
 @each_weighting
 def test_eliminated_objective_is_the_minimum_over_the_image(impl, weighting):
     J, D, G = objective("soft", impl=impl, weighting=weighting)
-    assert isinstance(J, EliminatedObjective)
+    assert isinstance(J, QuadraticObjective)
     z = random_element(G.domain)
     x, value = least_over_images(D, G, z)
     assert J(z) == pytest.approx(value + LAM * MU * z.norm() ** 2)
@@ -196,7 +196,7 @@ def test_no_elimination(case, monkeypatch):
     elif case == "lam":
         lam = 0.0
     else:
-        monkeypatch.setattr(EliminatedObjective, "max_size", 9)
+        monkeypatch.setattr(QuadraticObjective, "max_size", 9)
     message = "must allow the elimination of x, got .*; use `joint`"
     with pytest.raises(NotImplementedError, match=message):
         R.latent_objective(D, lam)

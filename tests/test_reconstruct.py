@@ -26,7 +26,7 @@ from generators import (
     mlp_network,
     random_element,
 )
-from odl_genreg.latent_objective import EliminatedObjective
+from odl_genreg.latent_objective import QuadraticObjective
 from odl_genreg.latent_prior import box
 from odl_genreg.torch_bridge import as_tensor, weight
 
@@ -391,7 +391,7 @@ def test_too_many_data_for_the_elimination(monkeypatch):
     D, G = problem(size=40)
     R = ogr.soft_constraint(G, MU)
     eliminated = ogr.reconstruct(D, R, lam=LAM)
-    monkeypatch.setattr(EliminatedObjective, "max_size", 39)
+    monkeypatch.setattr(QuadraticObjective, "max_size", 39)
     jointly = ogr.reconstruct(D, R, lam=LAM)
     assert (eliminated.solver, jointly.solver) == ("lbfgs in z", "lbfgs in (x, z)")
     assert jointly.objective == pytest.approx(eliminated.objective, rel=1e-3)
@@ -532,13 +532,13 @@ def test_bounds_that_no_image_of_the_range_satisfies():
 def test_eliminated_objective_is_built_once(monkeypatch):
     from odl_genreg import latent_objective
 
-    built, init = [], latent_objective.EliminatedObjective.__init__
+    built, init = [], latent_objective.QuadraticObjective.__init__
 
     def counted(self, *arguments):
         built.append(self)
         init(self, *arguments)
 
-    monkeypatch.setattr(latent_objective.EliminatedObjective, "__init__", counted)
+    monkeypatch.setattr(latent_objective.QuadraticObjective, "__init__", counted)
     X = odl.rn(2)
     G = ogr.Generator(torch.nn.Identity(), X, X)
     D = ogr.squared_l2(odl.IdentityOperator(X), [0.5, 0.5])

@@ -14,7 +14,14 @@ from odl.applications.tomo.backends.astra_setup import (
     astra_volume_geometry,
 )
 
-from ..torch_bridge import as_element, as_tensor, batch_products, weight
+from ..torch_bridge import (
+    as_element,
+    as_tensor,
+    batch_products,
+    gram_matrix,
+    takes_batches,
+    weight,
+)
 
 __all__ = ("MAX_BYTES", "SparseMatrixBackend", "matrix_bytes")
 
@@ -155,6 +162,22 @@ def _(operator: RayTransform):
     if isinstance(backend, SparseMatrixBackend):
         return backend.batch_products
     return batch_products.dispatch(object)(operator)
+
+
+@takes_batches.register
+def _(operator: RayTransform) -> bool:
+    backend = operator.get_impl(operator.use_cache)
+    return isinstance(backend, SparseMatrixBackend)
+
+
+@gram_matrix.register
+def _(operator: RayTransform, transposed: bool = False):
+    backend = operator.get_impl(operator.use_cache)
+    if not isinstance(backend, SparseMatrixBackend):
+        return gram_matrix.dispatch(object)(operator, transposed)
+    parts = (backend.transpose, backend.matrix)
+    left, right = parts if transposed else reversed(parts)
+    return torch.from_numpy((left @ right).toarray())
 
 
 def _system_matrix(geometry, image_space):

@@ -2,6 +2,7 @@
 """Solvers that ODL does not have; they know functionals, never a regularizer."""
 
 from .continuation import envelope_continuation
+from .gauss_newton import QuadraticModel, gauss_newton
 from .lbfgs import lbfgs
 from .line_search import BacktrackingLineSearch
 from .minima import Minima
@@ -14,8 +15,10 @@ from .terms import Term
 __all__ = (
     "BacktrackingLineSearch",
     "Minima",
+    "QuadraticModel",
     "Term",
     "envelope_continuation",
+    "gauss_newton",
     "is_smooth",
     "lbfgs",
     "minimize",

@@ -72,6 +72,8 @@ def envelope_continuation(
         That objective at the start and after each problem.
     converged : bool
         Whether the last problem was solved to ``tol``.
+    interrupted : bool
+        Whether the user interrupted it; the solution is the best so far.
 
     Examples
     --------
@@ -79,7 +81,7 @@ def envelope_continuation(
 
     >>> term = ogr.solvers.Term(odl.functionals.L1Norm(odl.rn(1)), lambda v: v - 2)
     >>> start, unbounded = torch.zeros(1, 1), (-float("inf"), float("inf"))
-    >>> blocks, value, _, _ = ogr.solvers.envelope_continuation(
+    >>> blocks, value, *_ = ogr.solvers.envelope_continuation(
     ...     lambda v: (v**2).sum(1), [term], [start], [unbounded]
     ... )
     >>> round(float(blocks[0]), 4)
@@ -108,16 +110,18 @@ def envelope_continuation(
     largest = max(curvatures)
     scales = [(largest / c) ** 0.5 if c > 0 else 1.0 for c in curvatures]
     best, best_value = blocks, objective(blocks)
-    history, converged = [best_value.item()], False
+    history, converged, interrupted = [best_value.item()], False, False
     for epsilon in sharpness if terms else sharpness[:1]:
-        blocks, converged = _lbfgsb(
+        if interrupted:
+            break
+        blocks, converged, interrupted = _lbfgsb(
             problem(epsilon), blocks, bounds, scales, tol, maxiter, callback
         )
         value = objective(blocks)
         history.append(value.item())
         if bool(value < best_value):
             best, best_value = blocks, value
-    return best, best_value, history, converged
+    return best, best_value, history, converged, interrupted
 
 
 def _lbfgsb(function, blocks, bounds, scales, tol, maxiter, callback):
@@ -146,28 +150,34 @@ def _lbfgsb(function, blocks, bounds, scales, tol, maxiter, callback):
         gradients = torch.autograd.grad(value, leaves, materialize_grads=True)
         return value.item(), join(gradients, scales)
 
+    point = join(blocks, [1 / scale for scale in scales])
+
     def report(vector):
-        callback(split(vector), torch.tensor([value_and_gradient(vector)[0]]))
+        nonlocal point
+        point = vector.copy()
+        if callback is not None:
+            callback(split(vector), torch.tensor([value_and_gradient(vector)[0]]))
 
     limits = [
         (bound[0] / scale, bound[1] / scale)
         for block, bound, scale in zip(blocks, bounds, scales, strict=True)
         for _ in range(block.numel())
     ]
-    result = scipy.optimize.minimize(
-        value_and_gradient,
-        join(blocks, [1 / scale for scale in scales]),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=limits,
-        callback=None if callback is None else report,
-        options={
-            "maxiter": maxiter,
-            "maxfun": 4 * maxiter,
-            "maxcor": 20,
-            "ftol": tol,
-            "gtol": 0.0,
-        },
-    )
-    pairs = zip(split(result.x), bounds, strict=True)
-    return [block.clamp(*bound) for block, bound in pairs], result.status == 0
+    options = {"maxiter": maxiter, "maxfun": 4 * maxiter, "maxcor": 20}
+    converged = interrupted = False
+    try:
+        result = scipy.optimize.minimize(
+            value_and_gradient,
+            point,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=limits,
+            callback=report,
+            options={**options, "ftol": tol, "gtol": 0.0},
+        )
+        point, converged = result.x, result.status == 0
+    except KeyboardInterrupt:
+        interrupted = True
+    pairs = zip(split(point), bounds, strict=True)
+    blocks = [block.clamp(*bound) for block, bound in pairs]
+    return blocks, converged, interrupted

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """L-BFGS from many starts in one batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -11,9 +11,10 @@ __all__ = ("lbfgs",)
 
 
 def lbfgs(
-    objective: Callable[[torch.Tensor], torch.Tensor],
+    objective: Callable[..., torch.Tensor],
     starts: torch.Tensor,
     *,
+    parameters: Sequence[torch.Tensor] = (),
     tol: float = 1e-6,
     maxiter: int = 500,
     num_store: int = 10,
@@ -28,10 +29,12 @@ def lbfgs(
     Parameters
     ----------
     objective : callable
-        Differentiable torch function of points ``(batch, n)`` with values
-        ``(batch,)``, each row on its own.
+        Differentiable torch function of points ``(batch, n)`` and the ``parameters``
+        of these rows, with values ``(batch,)``, each row on its own.
     starts : torch.Tensor
         Starts ``(batch, n)``; left as they are.
+    parameters : sequence of torch.Tensor, optional
+        What else the objective of each run takes, such as its data, ``(batch, ...)``.
     tol : positive float, optional
         A run has converged when the norm of its gradient is at most ``tol`` times
         the largest of the starts.
@@ -45,7 +48,8 @@ def lbfgs(
     Returns
     -------
     minima : Minima
-        A run ends unconverged when no step improves it (rounding), or at ``maxiter``.
+        A run ends unconverged when no step improves it (rounding), at ``maxiter``, or
+        by an interrupt.
 
     References
     ----------
@@ -60,29 +64,32 @@ def lbfgs(
     tensor([1., 1.])
     """
     x = starts.detach().clone()
-    f, g = value_and_gradient(objective, x)
+    f, g = value_and_gradient(objective, x, *parameters)
     reference = g.norm(dim=1).nan_to_num(nan=0.0, posinf=0.0).max()
-    history = [float(f.nan_to_num(nan=torch.inf).min())]
+    trace, interrupted = [f.clone()], False
     pairs = _Pairs(x, num_store)
     running = f.isfinite() & (g.norm(dim=1) > tol * reference)
-    niter = 0
-    while niter < maxiter and bool(running.any()):
-        rows = running.nonzero()[:, 0]
-        d = pairs.direction(g[rows], rows)
-        x_new, f_new, g_new, improved = _line_search(
-            objective, x[rows], f[rows], g[rows], d
-        )
-        restart = ~improved & pairs.any(rows)
-        pairs.append(x_new - x[rows], g_new - g[rows], rows)
-        pairs.clear(rows[restart])
-        x[rows], f[rows], g[rows] = x_new, f_new, g_new
-        running[rows] = (improved | restart) & (g_new.norm(dim=1) > tol * reference)
-        niter += 1
-        history.append(float(f.nan_to_num(nan=torch.inf).min()))
-        if callback is not None:
-            callback(x, f)
+    try:
+        while len(trace) <= maxiter and bool(running.any()):
+            rows = running.nonzero()[:, 0]
+            data = [parameter[rows] for parameter in parameters]
+            d = pairs.direction(g[rows], rows)
+            x_new, f_new, g_new, improved = _line_search(
+                objective, data, x[rows], f[rows], g[rows], d
+            )
+            restart = ~improved & pairs.any(rows)
+            pairs.append(x_new - x[rows], g_new - g[rows], rows)
+            pairs.clear(rows[restart])
+            x[rows], f[rows], g[rows] = x_new, f_new, g_new
+            running[rows] = (improved | restart) & (g_new.norm(dim=1) > tol * reference)
+            trace.append(f.clone())
+            if callback is not None:
+                callback(x, f)
+    except KeyboardInterrupt:
+        interrupted = True
+        f, g = value_and_gradient(objective, x, *parameters)
     norms = g.norm(dim=1) / reference.clamp_min(torch.finfo(g.dtype).tiny)
-    return Minima(x, f, norms, norms <= tol, niter, history)
+    return Minima(x, f, norms, norms <= tol, trace, interrupted)
 
 
 class _Pairs:
@@ -128,7 +135,7 @@ class _Pairs:
         return -q
 
 
-def _line_search(objective, x, f, g, d, max_evaluations=20, delta=1e-4):
+def _line_search(objective, data, x, f, g, d, max_evaluations=20, delta=1e-4):
     """Backtrack each run to its own step; runs without one stay where they are."""
     slope = (d * g).sum(1)
     rounding = 10 * torch.finfo(f.dtype).eps * f.abs()
@@ -141,7 +148,9 @@ def _line_search(objective, x, f, g, d, max_evaluations=20, delta=1e-4):
             break
         t = step[pending]
         x_try = x[pending] + t[:, None] * d[pending]
-        f_try, g_try = value_and_gradient(objective, x_try)
+        f_try, g_try = value_and_gradient(
+            objective, x_try, *(parameter[pending] for parameter in data)
+        )
         change, slope_0 = f_try - f[pending], slope[pending]
         slope_t = (g_try * d[pending]).sum(1)
         armijo = change <= delta * t * slope_0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ("Minima", "value_and_gradient")
+__all__ = ("Minima", "least", "value_and_gradient")
 
 
 @dataclasses.dataclass
@@ -23,29 +23,44 @@ class Minima:
         Norm of the gradient of each relative to the largest of the starts.
     converged : torch.Tensor
         Which of them reached ``tol``, ``(batch,)``, bool.
-    niter : int
-        Iterations of the longest run.
-    history : list of float
-        Best objective after each iteration, the start first.
+    trace : list of torch.Tensor
+        Objectives ``(batch,)`` after each iteration, those of the starts first.
+    interrupted : bool
+        Whether the user interrupted it; the points are those of that moment.
     """
 
     points: torch.Tensor
     values: torch.Tensor
     gradient_norms: torch.Tensor
     converged: torch.Tensor
-    niter: int
-    history: list[float]
+    trace: list[torch.Tensor]
+    interrupted: bool = False
 
     @property
     def best(self) -> int:
         """Index of the least objective; NaN counts as infinite."""
         return int(self.values.nan_to_num(nan=torch.inf).argmin())
 
+    @property
+    def niter(self) -> int:
+        """Iterations of the longest run."""
+        return len(self.trace) - 1
 
-def value_and_gradient(objective: Callable, points: torch.Tensor):
+    @property
+    def history(self) -> list[float]:
+        """Best objective after each iteration, the start first."""
+        return [least(values) for values in self.trace]
+
+
+def least(values: torch.Tensor) -> float:
+    """Return the least value of a batch; NaN counts as infinite."""
+    return float(values.nan_to_num(nan=torch.inf).min())
+
+
+def value_and_gradient(objective: Callable, points: torch.Tensor, *parameters):
     """Return values ``(batch,)`` and gradients ``(batch, n)``: one pass each way."""
     points = points.detach().requires_grad_()
     with torch.enable_grad():
-        values = objective(points)
+        values = objective(points, *parameters)
     (gradients,) = torch.autograd.grad(values.sum(), points)
     return values.detach(), gradients

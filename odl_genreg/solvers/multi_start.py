@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """A smooth function plus an ODL functional, from many starts in one batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -15,10 +15,11 @@ __all__ = ("minimize",)
 
 
 def minimize(
-    objective: Callable[[torch.Tensor], torch.Tensor],
+    objective: Callable[..., torch.Tensor],
     functional,
     starts: torch.Tensor,
     *,
+    parameters: Sequence[torch.Tensor] = (),
     tol: float = 1e-6,
     maxiter: int = 500,
     callback: Callable | None = None,
@@ -30,13 +31,13 @@ def minimize(
     Parameters
     ----------
     objective : callable
-        Differentiable torch function of points ``(batch, *Z.shape)`` with values
-        ``(batch,)``.
+        Differentiable torch function of points ``(batch, *Z.shape)`` and the
+        ``parameters`` of these rows, with values ``(batch,)``.
     functional : `Functional`
         Functional on ``Z`` with gradient or proximal, a scaled latent prior.
     starts : torch.Tensor
         Starts ``(batch, *Z.shape)``.
-    tol, maxiter, callback :
+    parameters, tol, maxiter, callback :
         As for `lbfgs`; the callback gets points of the shape of ``starts``.
 
     Returns
@@ -47,14 +48,16 @@ def minimize(
     shape, penalty = starts.shape[1:], batch_value(functional)
     smooth = is_smooth(functional)
 
-    def on_vectors(z):
+    def on_vectors(z, *data):
         z = z.unflatten(1, shape)
-        return objective(z) + penalty(z) if smooth else objective(z)
+        value = objective(z, *data)
+        return value + penalty(z) if smooth else value
 
     def on_tensors(z, values):
         callback(z.unflatten(1, shape), values)
 
     options = {
+        "parameters": parameters,
         "tol": tol,
         "maxiter": maxiter,
         "callback": None if callback is None else on_tensors,

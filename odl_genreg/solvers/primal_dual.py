@@ -70,6 +70,8 @@ def primal_dual(
         Least objective of the batch, at the start and every 25 iterations.
     converged : bool
         Whether the stopping rule was met.
+    interrupted : bool
+        Whether the user interrupted it; the blocks are the best so far.
 
     References
     ----------
@@ -112,41 +114,45 @@ def primal_dual(
     duals = [torch.zeros_like(k) for k in maps]
     ahead = [k.detach() for k in maps]
     quiet, last = 0, values
-    for iteration in range(1, maxiter + 1):
-        duals = [
-            term.dual_proximal(sigma, q + sigma * k)
-            for term, sigma, q, k in zip(terms, sigmas, duals, ahead, strict=True)
-        ]
-        lagrangian = h.sum() + sum(
-            (k * q).sum() for k, q in zip(maps, duals, strict=True)
-        )
-        gradients = torch.autograd.grad(lagrangian, leaves, materialize_grads=True)
-        blocks = [
-            project(b, tau, block.detach() - tau * gradient)
-            for b, (tau, block, gradient) in enumerate(
-                zip(taus, leaves, gradients, strict=True)
+    interrupted = False
+    try:
+        for iteration in range(1, maxiter + 1):
+            duals = [
+                term.dual_proximal(sigma, q + sigma * k)
+                for term, sigma, q, k in zip(terms, sigmas, duals, ahead, strict=True)
+            ]
+            lagrangian = h.sum() + sum(
+                (k * q).sum() for k, q in zip(maps, duals, strict=True)
             )
-        ]
-        old = [k.detach() for k in maps]
-        leaves, h, maps = evaluate(blocks)
-        ahead = [2 * k.detach() - k_old for k, k_old in zip(maps, old, strict=True)]
-        if iteration % 25 and iteration < maxiter:
-            continue
-        current = objective(blocks, h, maps)
-        better = current < values
-        for kept, block in zip(best, blocks, strict=True):
-            kept[better] = block[better]
-        values = torch.where(better, current, values)
-        history.append(float(values.min()))
-        if callback is not None:
-            callback(best, values)
-        if bool((~h.isfinite() | (h.detach() > 2 * last.abs() + 1)).any()):
-            taus = [tau / 2 for tau in taus]
-            leaves, h, maps = evaluate(best)
-            ahead = [k.detach() for k in maps]
-        change = (current - last).abs() <= tol * current.abs()
-        quiet = quiet + 1 if bool(change.all()) else 0
-        last = current
-        if quiet == 3:
-            break
-    return best, values, history, quiet == 3
+            gradients = torch.autograd.grad(lagrangian, leaves, materialize_grads=True)
+            blocks = [
+                project(b, tau, block.detach() - tau * gradient)
+                for b, (tau, block, gradient) in enumerate(
+                    zip(taus, leaves, gradients, strict=True)
+                )
+            ]
+            old = [k.detach() for k in maps]
+            leaves, h, maps = evaluate(blocks)
+            ahead = [2 * k.detach() - k_old for k, k_old in zip(maps, old, strict=True)]
+            if iteration % 25 and iteration < maxiter:
+                continue
+            current = objective(blocks, h, maps)
+            better = current < values
+            for kept, block in zip(best, blocks, strict=True):
+                kept[better] = block[better]
+            values = torch.where(better, current, values)
+            history.append(float(values.min()))
+            if callback is not None:
+                callback(best, values)
+            if bool((~h.isfinite() | (h.detach() > 2 * last.abs() + 1)).any()):
+                taus = [tau / 2 for tau in taus]
+                leaves, h, maps = evaluate(best)
+                ahead = [k.detach() for k in maps]
+            change = (current - last).abs() <= tol * current.abs()
+            quiet = quiet + 1 if bool(change.all()) else 0
+            last = current
+            if quiet == 3:
+                break
+    except KeyboardInterrupt:
+        interrupted = True
+    return best, values, history, quiet == 3, interrupted

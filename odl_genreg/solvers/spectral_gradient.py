@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Proximal gradient with spectral steps, from many starts in one batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -11,10 +11,11 @@ __all__ = ("spectral_gradient",)
 
 
 def spectral_gradient(
-    objective: Callable[[torch.Tensor], torch.Tensor],
+    objective: Callable[..., torch.Tensor],
     proximal: Callable[[float, torch.Tensor], torch.Tensor],
     starts: torch.Tensor,
     *,
+    parameters: Sequence[torch.Tensor] = (),
     tol: float = 1e-6,
     maxiter: int = 500,
     callback: Callable | None = None,
@@ -29,13 +30,15 @@ def spectral_gradient(
     Parameters
     ----------
     objective : callable
-        Differentiable torch function ``f`` of points ``(batch, n)`` with values
-        ``(batch,)``, each row on its own.
+        Differentiable torch function ``f`` of points ``(batch, n)`` and the
+        ``parameters`` of these rows, with values ``(batch,)``, each row on its own.
     proximal : callable
         Function ``(t, points)`` with the proximals of ``t r``, for an indicator ``r``
         the projection; starts are projected first. It is called row by row.
     starts : torch.Tensor
         Starts ``(batch, n)``; left as they are.
+    parameters : sequence of torch.Tensor, optional
+        As for `lbfgs`.
     tol : positive float, optional
         A run has converged when its step, divided by its length ``t``, is at most
         ``tol`` times the largest gradient of the starts.
@@ -48,7 +51,7 @@ def spectral_gradient(
     -------
     minima : Minima
         The values are those of ``f``, without ``r``. A run ends unconverged when no
-        step is accepted, or at ``maxiter``.
+        step is accepted, at ``maxiter``, or by an interrupt.
 
     References
     ----------
@@ -68,34 +71,36 @@ def spectral_gradient(
     tensor([[1.]])
     """
     x = torch.cat([proximal(1.0, row[None]) for row in starts.detach()])
-    f, g = value_and_gradient(objective, x)
+    f, g = value_and_gradient(objective, x, *parameters)
     tiny = torch.finfo(g.dtype).tiny
     reference = g.norm(dim=1).nan_to_num(nan=0.0, posinf=0.0).max().clamp_min(tiny)
     step = 1 / g.norm(dim=1).clamp_min(tiny)
     residual = torch.full_like(f, torch.inf)
-    running = f.isfinite()
-    history = [float(f.nan_to_num(nan=torch.inf).min())]
-    niter = 0
-    while niter < maxiter and bool(running.any()):
-        rows = running.nonzero()[:, 0]
-        x_new, f_new, g_new, t, moved = _step(
-            objective, proximal, x[rows], f[rows], g[rows], step[rows]
-        )
-        s, y = x_new - x[rows], g_new - g[rows]
-        change = s.norm(dim=1) / t / reference
-        residual[rows] = torch.where(moved, change, residual[rows])
-        curvature = (s * y).sum(1) / (s * s).sum(1)
-        step[rows] = torch.where(curvature > 0, 1 / curvature, 2 * t)
-        x[rows], f[rows], g[rows] = x_new, f_new, g_new
-        running[rows] = moved & (residual[rows] > tol)
-        niter += 1
-        history.append(float(f.nan_to_num(nan=torch.inf).min()))
-        if callback is not None:
-            callback(x, f)
-    return Minima(x, f, residual, residual <= tol, niter, history)
+    running, trace, interrupted = f.isfinite(), [f.clone()], False
+    try:
+        while len(trace) <= maxiter and bool(running.any()):
+            rows = running.nonzero()[:, 0]
+            data = [parameter[rows] for parameter in parameters]
+            x_new, f_new, g_new, t, moved = _step(
+                objective, data, proximal, x[rows], f[rows], g[rows], step[rows]
+            )
+            s, y = x_new - x[rows], g_new - g[rows]
+            change = s.norm(dim=1) / t / reference
+            residual[rows] = torch.where(moved, change, residual[rows])
+            curvature = (s * y).sum(1) / (s * s).sum(1)
+            step[rows] = torch.where(curvature > 0, 1 / curvature, 2 * t)
+            x[rows], f[rows], g[rows] = x_new, f_new, g_new
+            running[rows] = moved & (residual[rows] > tol)
+            trace.append(f.clone())
+            if callback is not None:
+                callback(x, f)
+    except KeyboardInterrupt:
+        interrupted = True
+        f, _ = value_and_gradient(objective, x, *parameters)
+    return Minima(x, f, residual, residual <= tol, trace, interrupted)
 
 
-def _step(objective, proximal, x, f, g, t, max_halvings=30):
+def _step(objective, data, proximal, x, f, g, t, max_halvings=30):
     """One step of each run, halved until ``f`` lies under its quadratic model."""
     rounding = 10 * torch.finfo(f.dtype).eps * f.abs()
     x_new, f_new, g_new, t = x.clone(), f.clone(), g.clone(), t.clone()
@@ -108,7 +113,9 @@ def _step(objective, proximal, x, f, g, t, max_halvings=30):
                 for i, z in zip(pending, forward, strict=True)
             ]
         )
-        f_try, g_try = value_and_gradient(objective, x_try)
+        f_try, g_try = value_and_gradient(
+            objective, x_try, *(parameter[pending] for parameter in data)
+        )
         s = x_try - x[pending]
         model = (g[pending] * s).sum(1) + (s * s).sum(1) / (2 * t[pending])
         accepted = f_try <= f[pending] + model + rounding[pending]

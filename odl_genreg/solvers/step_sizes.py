@@ -4,7 +4,6 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from torch.autograd import forward_ad
 
 __all__ = ("block_curvatures", "primal_dual_steps")
 
@@ -121,14 +120,16 @@ def _hessian_product(smooth, blocks, directions):
 
 
 def _gram(function, blocks, directions):
-    """``K'(v)^T K'(v) d``, forward mode and then reverse mode."""
-    with forward_ad.dual_level():
-        duals = [
-            forward_ad.make_dual(x, d) for x, d in zip(blocks, directions, strict=True)
-        ]
-        tangent = forward_ad.unpack_dual(function(*duals)).tangent
+    """``K'(v)^T K'(v) d``; ``K' d`` is the derivative of ``K'^T u`` by ``u``."""
     leaves = [x.detach().requires_grad_() for x in blocks]
     with torch.enable_grad():
         value = function(*leaves)
-    tangent = torch.zeros_like(value) if tangent is None else tangent
+        u = torch.zeros_like(value, requires_grad=True)
+        pulled_back = torch.autograd.grad(
+            value, leaves, u, create_graph=True, materialize_grads=True
+        )
+        product = sum(
+            (g * d).sum() for g, d in zip(pulled_back, directions, strict=True)
+        )
+    (tangent,) = torch.autograd.grad(product, u, retain_graph=True)
     return torch.autograd.grad(value, leaves, tangent, materialize_grads=True)

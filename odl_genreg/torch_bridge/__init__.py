@@ -3,8 +3,8 @@
 
 ===================  ======================================================
 ODL element          `as_tensor`, `as_element` (shared memory)
-torch module         `TorchOperator`, an ODL operator (jvp, vjp)
-ODL operator         `LinearMap`, a batched torch function
+torch module         `TorchOperator`, an ODL operator; `push_forward`
+ODL operator         `LinearMap`, a batched torch function; `gram_matrix`
 ODL functional       `batch_value`, `batch_proximal`, batched torch functions
 ===================  ======================================================
 
@@ -12,8 +12,10 @@ The weights of the inner products stand here and nowhere else.
 """
 
 from .elements import as_element, as_tensor, torch_device, torch_dtype, weight
+from .forward_mode import push_forward
 from .functional_map import batch_value
-from .linear_map import LinearMap, batch_products
+from .gram import gram_matrix
+from .linear_map import LinearMap, batch_products, takes_batches
 from .proximal_map import batch_proximal
 from .torch_operator import TorchOperator, frozen
 
@@ -26,6 +28,9 @@ __all__ = (
     "batch_proximal",
     "batch_value",
     "frozen",
+    "gram_matrix",
+    "push_forward",
+    "takes_batches",
     "torch_device",
     "torch_dtype",
     "weight",

@@ -13,7 +13,7 @@ from odl.core.operator.operator import (
 
 from .elements import as_element, as_tensor, torch_device, torch_dtype, weight
 
-__all__ = ("LinearMap", "batch_products")
+__all__ = ("LinearMap", "batch_products", "takes_batches")
 
 
 @functools.singledispatch
@@ -114,6 +114,32 @@ def _(operator: odl.Gradient):
         return total.flatten(1)
 
     return forward, transpose
+
+
+@functools.singledispatch
+def takes_batches(operator) -> bool:
+    """Tell whether `batch_products` of an operator take a batch in one product.
+
+    A generic function like `batch_products`, for classes of which only some do.
+    """
+    rule = batch_products.dispatch(type(operator))
+    return rule is not batch_products.dispatch(object)
+
+
+@takes_batches.register
+def _(operator: odl.MatrixOperator) -> bool:
+    return len(operator.domain.shape) == 1
+
+
+@takes_batches.register(OperatorLeftScalarMult)
+@takes_batches.register(OperatorRightScalarMult)
+def _(operator) -> bool:
+    return takes_batches(operator.operator)
+
+
+@takes_batches.register
+def _(operator: OperatorComp) -> bool:
+    return takes_batches(operator.left) and takes_batches(operator.right)
 
 
 class LinearMap:

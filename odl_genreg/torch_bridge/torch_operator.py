@@ -5,9 +5,9 @@ import copy
 
 import torch
 from odl import Operator
-from torch.autograd import forward_ad
 
 from .elements import as_element, as_tensor, weight
+from .forward_mode import push_forward
 
 __all__ = ("TorchOperator", "frozen")
 
@@ -88,6 +88,19 @@ class TorchOperator(Operator):
         """Map ``(batch, *domain.shape)`` to ``(batch, *range.shape)``."""
         return self.module(z).reshape(len(z), *self.range.shape)
 
+    def push_forward(self, z: torch.Tensor, h: torch.Tensor):
+        """Return ``G(z_b)`` and ``J h_bk``, see `torch_bridge.push_forward`."""
+        x, tangents = push_forward(self.module, z, h)
+        shape = self.range.shape
+        return x.reshape(len(z), *shape), tangents.reshape(*h.shape[:2], *shape)
+
+    def linearize(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ``G(z)`` and the columns of ``J``, ``(batch, Z.size, *X.shape)``."""
+        d = self.domain.size
+        eye = torch.eye(d, dtype=z.dtype, device=z.device)
+        columns = eye.reshape(d, *self.domain.shape).expand(len(z), d, *z.shape[1:])
+        return self.push_forward(z, columns)
+
     def versions(self) -> list[int]:
         """Return counters of the changes in place of parameters and buffers."""
         tensors = (*self.module.parameters(), *self.module.buffers())
@@ -120,11 +133,9 @@ class TorchDerivative(Operator):
         self.operator, self.point = operator, point
 
     def _call(self, h):
-        with forward_ad.dual_level():
-            z = forward_ad.make_dual(as_tensor(self.point)[None], as_tensor(h)[None])
-            x, tangent = forward_ad.unpack_dual(self.operator.batch(z))
-        tangent = torch.zeros_like(x) if tangent is None else tangent
-        return as_element(self.range, tangent[0])
+        z, h = as_tensor(self.point)[None], as_tensor(h)[None, None]
+        _, tangents = self.operator.push_forward(z, h)
+        return as_element(self.range, tangents[0, 0])
 
     @property
     def adjoint(self):

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MPL-2.0
+"""What `reconstruct` accepts."""
+
+import math
+
+import odl
+from odl.functionals import Functional
+
+from .data_fidelity import DataFidelity, checked_data
+from .generative_regularizer import GenerativeRegularizer
+from .projection import sample_latents
+from .solvers import is_smooth
+from .torch_bridge import as_tensor
+
+__all__ = (
+    "check_options",
+    "check_problem",
+    "choose_solver",
+    "data_list",
+    "latent_starts",
+)
+
+WANTS = {
+    "gauss_newton": "a quadratic data fidelity, the range or the soft constraint, a "
+    "Gaussian latent prior, no other terms and no bounds",
+    "lbfgs": "gradients of deviation, other terms and latent prior, and no bounds",
+    "spectral_gradient": "a problem in the latent alone and a latent prior without a "
+    "gradient",
+    "continuation": "a latent prior that is smooth or a box",
+}
+
+
+def check_problem(data_fidelity, regularizer, lam, other_terms, bounds):
+    """Raise an error if parts of a problem do not fit each other."""
+    if not isinstance(regularizer, GenerativeRegularizer):
+        raise TypeError(
+            "`regularizer` must be a `GenerativeRegularizer`, got "
+            f"{type(regularizer).__name__}; give a composition such as `R @ op` to one "
+            "of ODL's solvers."
+        )
+    X = regularizer.domain
+    if not isinstance(data_fidelity, Functional) or data_fidelity.domain != X:
+        received = getattr(data_fidelity, "domain", type(data_fidelity).__name__)
+        raise ValueError(
+            f"`data_fidelity` must be a functional on the image space {X!r} of the "
+            f"generator, got {received!r}; build it by `squared_l2(A, y, noise_std)` "
+            "with an operator on that space."
+        )
+    if not is_smooth(data_fidelity):
+        raise ValueError(
+            "`data_fidelity` must be smooth, got "
+            f"{type(data_fidelity).__name__}; give a nonsmooth one as "
+            "`other_terms=[(g, A)]`, beside `odl.functionals.ZeroFunctional(X)`."
+        )
+    if not 0 <= lam < math.inf:
+        raise ValueError(
+            f"`lam` must be nonnegative and finite, got {lam}; it is the weight of the "
+            "regularizer."
+        )
+    if lam == 0 and not is_smooth(regularizer.latent_prior):
+        raise ValueError(
+            "`lam` must be positive for a latent prior without a gradient, got 0; use "
+            "a small one."
+        )
+    for term in other_terms:
+        pair = isinstance(term, (tuple, list)) and len(term) == 2
+        functional, operator = term if pair else (None, None)
+        fits = isinstance(functional, Functional) and isinstance(operator, odl.Operator)
+        fits = fits and operator.is_linear and operator.domain == X
+        if not fits or functional.domain != operator.range:
+            raise ValueError(
+                "`other_terms` must be pairs (g, L) of a linear operator on the image "
+                f"space and a functional on its range, got {term!r}; for TV take "
+                "(beta * odl.functionals.GroupL1Norm(grad.range), grad)."
+            )
+    pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
+    if bounds is not None and not (pair and bounds[0] < bounds[1]):
+        raise ValueError(
+            f"`bounds` must be a pair (lower, upper) with lower < upper, got {bounds}; "
+            "use -inf or inf for none."
+        )
+
+
+def check_options(restarts, tol, maxiter):
+    """Raise an error if options of `reconstruct` make no sense."""
+    for name, number in (("restarts", restarts), ("maxiter", maxiter)):
+        if not number >= 1:
+            raise ValueError(
+                f"`{name}` must be at least 1, got {number}; leave it out for the "
+                "default."
+            )
+    if not tol > 0:
+        raise ValueError(f"`tol` must be positive, got {tol}; 1e-4 is the default.")
+
+
+def choose_solver(problem, solver: str) -> str:
+    """Return the solver of the last stage: the one asked for, or the fastest.
+
+    Raises
+    ------
+    ValueError
+        If there is no such solver, or if it cannot solve the problem.
+    """
+    latent_prior = is_smooth(problem.prior)
+    fits = {
+        "gauss_newton": problem.is_latent and problem.has_least_squares,
+        "lbfgs": problem.is_latent
+        and latent_prior
+        or problem.is_smooth
+        and latent_prior,
+        "spectral_gradient": problem.is_latent and not latent_prior,
+        "continuation": problem.bounds is not None,
+        "primal_dual": True,
+    }
+    if solver == "auto":
+        return next(name for name, possible in fits.items() if possible)
+    if solver not in fits:
+        raise ValueError(
+            f"`solver` must be one of {('auto', *fits)}, got {solver!r}; leave it out "
+            "for 'auto'."
+        )
+    if not fits[solver]:
+        others = [repr(name) for name, possible in fits.items() if possible]
+        raise ValueError(
+            f"`solver` must be {', '.join(others)} or 'auto' for this problem, got "
+            f"{solver!r}, which wants {WANTS[solver]}; leave it out."
+        )
+    return solver
+
+
+def data_list(data_fidelity, data) -> list | None:
+    """Return data as elements of ``Y``, one for each image; None for those of ``D``."""
+    if data is None:
+        return None
+    if not isinstance(data_fidelity, DataFidelity):
+        raise TypeError(
+            "`data_fidelity` must be a `DataFidelity` to take other `data`, got "
+            f"{type(data_fidelity).__name__}; build it by `squared_l2`, or call "
+            "`reconstruct` once for each."
+        )
+    Y = data_fidelity.operator.range
+    if data in Y or len(data) == 0:
+        received = "one element" if data in Y else "an empty one"
+        raise ValueError(
+            f"`data` must be a sequence of elements of Y or an array (B, *Y.shape), "
+            f"got {received}; put a single one in brackets."
+        )
+    return [checked_data(y, Y) for y in data]
+
+
+def latent_starts(generator, images: int, restarts: int, seed: int, start):
+    """Return starts ``(images * restarts, *Z.shape)``: ``start`` or 0, and samples."""
+    Z = generator.domain
+    samples = sample_latents(Z, restarts, seed)
+    samples[0] = 0
+    starts = samples.repeat(images, *[1] * len(Z.shape))
+    if start is not None:
+        given = [start] if start in Z else list(start)
+        if len(given) not in (1, images) or not all(z in Z for z in given):
+            raise ValueError(
+                f"`start` must be an element of Z, or one for each of {images} images, "
+                f"got {len(given)} of which some may be none; use `G.domain.element`."
+            )
+        for image in range(images):
+            starts[image * restarts] = as_tensor(given[image % len(given)])
+    return starts
