@@ -15,19 +15,9 @@ from .torch_bridge import as_tensor
 __all__ = (
     "check_options",
     "check_problem",
-    "choose_solver",
     "data_list",
     "latent_starts",
 )
-
-WANTS = {
-    "gauss_newton": "a quadratic data fidelity, the range or the soft constraint, a "
-    "Gaussian latent prior, no other terms and no bounds",
-    "lbfgs": "gradients of deviation, other terms and latent prior, and no bounds",
-    "spectral_gradient": "a problem in the latent alone and a latent prior without a "
-    "gradient",
-    "continuation": "a latent prior that is smooth or a box",
-}
 
 
 def check_problem(data_fidelity, regularizer, lam, other_terms, bounds):
@@ -91,41 +81,6 @@ def check_options(restarts, tol, maxiter):
             )
     if not tol > 0:
         raise ValueError(f"`tol` must be positive, got {tol}; 1e-4 is the default.")
-
-
-def choose_solver(problem, solver: str) -> str:
-    """Return the solver of the last stage: the one asked for, or the fastest.
-
-    Raises
-    ------
-    ValueError
-        If there is no such solver, or if it cannot solve the problem.
-    """
-    latent_prior = is_smooth(problem.prior)
-    fits = {
-        "gauss_newton": problem.is_latent and problem.has_least_squares,
-        "lbfgs": problem.is_latent
-        and latent_prior
-        or problem.is_smooth
-        and latent_prior,
-        "spectral_gradient": problem.is_latent and not latent_prior,
-        "continuation": problem.bounds is not None,
-        "primal_dual": True,
-    }
-    if solver == "auto":
-        return next(name for name, possible in fits.items() if possible)
-    if solver not in fits:
-        raise ValueError(
-            f"`solver` must be one of {('auto', *fits)}, got {solver!r}; leave it out "
-            "for 'auto'."
-        )
-    if not fits[solver]:
-        others = [repr(name) for name, possible in fits.items() if possible]
-        raise ValueError(
-            f"`solver` must be {', '.join(others)} or 'auto' for this problem, got "
-            f"{solver!r}, which wants {WANTS[solver]}; leave it out."
-        )
-    return solver
 
 
 def data_list(data_fidelity, data) -> list | None:

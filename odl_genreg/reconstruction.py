@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 import torch
 import tqdm
 
-from .arguments import check_options, choose_solver, data_list, latent_starts
+from .arguments import check_options, data_list, latent_starts
 from .data_fidelity import DataFidelity
 from .progress import Progress
 from .result import Reconstruction
+from .single_strategies import solve_by_continuation, solve_primal_dual
+from .solver_choice import choose_solver
 from .strategies import (
-    solve_by_continuation,
+    solve_by_palm,
     solve_in_latent,
     solve_jointly,
-    solve_primal_dual,
+    solve_prox_linear,
 )
 from .torch_bridge import as_element, as_tensor, takes_batches
 from .variational_problem import VariationalProblem
@@ -25,8 +27,10 @@ __all__ = ("reconstruct",)
 
 SECOND_STAGE = {
     "lbfgs": solve_jointly,
+    "prox_linear": solve_prox_linear,
     "continuation": solve_by_continuation,
     "primal_dual": solve_primal_dual,
+    "palm": solve_by_palm,
 }
 
 
@@ -82,13 +86,17 @@ def reconstruct(
           constraint and a Gaussian latent prior.
         - 'lbfgs': in ``z`` or in ``(x, z)``, for smooth problems.
         - 'spectral_gradient': in ``z``, for a latent prior with a proximal alone.
+        - 'prox_linear': for a `squared_l2`, a Gaussian latent prior and any terms with
+          a proximal, with or without bounds; all images in one batch.
         - 'continuation': for nonsmooth terms and bounds.
         - 'primal_dual': for all.
+        - 'palm': in ``(x, z)`` or ``(x - G(z), z)``, the method of the paper.
     tol : positive float, optional
         'gauss_newton' and 'lbfgs' stop when the norm of the gradient is ``tol`` times
-        the largest of the starts, 'continuation' when a step decreases the objective by
-        less than ``tol / 100``, relatively, 'primal_dual' when 25 steps change it by
-        less than ``tol / 10``.
+        the largest of the starts, 'prox_linear' when steps decrease the objective by
+        less than ``tol / 10``, relatively, 'continuation' by less than ``tol / 100``,
+        'primal_dual' when 25 steps change it by less than ``tol / 10``, 'palm' as
+        `solvers.palm`.
     maxiter : positive int, optional
         Maximal number of iterations of a stage.
     callback : callable, optional

@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Stages of a reconstruction: in the latent, and in image and latent."""
+"""Stages of a reconstruction that take all images in one batch."""
 
 from collections.abc import Callable
 
 import torch
 
+from .convex_terms import composite_problem
 from .solution import Solution
 from .solvers import (
-    envelope_continuation,
     gauss_newton,
     is_smooth,
     lbfgs,
     minimize,
-    primal_dual,
+    palm,
+    prox_linear,
 )
 from .solvers.step_sizes import block_curvatures
 from .variational_problem import VariationalProblem
 
 __all__ = (
-    "solve_by_continuation",
+    "solve_by_palm",
     "solve_in_latent",
     "solve_jointly",
-    "solve_primal_dual",
+    "solve_prox_linear",
 )
 
 # Each stage takes the problem, where to start, the data of each row of that start (no
@@ -117,7 +118,7 @@ def solve_jointly(
     return Solution.of(minima, blocks, images, name, start.count)
 
 
-def solve_by_continuation(
+def solve_prox_linear(
     problem: VariationalProblem,
     start: Solution,
     data: tuple[torch.Tensor, ...],
@@ -125,23 +126,22 @@ def solve_by_continuation(
     maxiter: int,
     report: Callable,
 ) -> Solution:
-    """Minimize a problem by `envelope_continuation`, each image from its best start."""
+    """Minimize a problem by `prox_linear`, from the best starts of all images."""
+    rows = start.best
+    minima = prox_linear(
+        composite_problem(problem, data[0][rows]),
+        problem.feasible([block[rows] for block in start.blocks]),
+        tol=tol / 10,
+        maxiter=maxiter,
+        callback=lambda b, values: report(lambda: problem.images(*b), values),
+    )
+    with torch.no_grad():
+        images = problem.images(*minima.blocks)
+    name = "prox_linear in z" if problem.in_range else "prox_linear in (x, z)"
+    return Solution.of(minima, minima.blocks, images, name, start.count)
 
-    def solve(smooth, blocks, callback):
-        return envelope_continuation(
-            smooth,
-            problem.terms,
-            blocks,
-            problem.bounds,
-            tol=tol / 100,
-            maxiter=maxiter,
-            callback=callback,
-        )
 
-    return _one_by_one("continuation", solve, problem, start, data, report)
-
-
-def solve_primal_dual(
+def solve_by_palm(
     problem: VariationalProblem,
     start: Solution,
     data: tuple[torch.Tensor, ...],
@@ -149,45 +149,33 @@ def solve_primal_dual(
     maxiter: int,
     report: Callable,
 ) -> Solution:
-    """Minimize any problem by `primal_dual`, each image from its best start."""
+    """Minimize a problem by `palm`, in ``(z, u)`` where ``F`` is not smooth."""
+    rows, F = start.best, problem.regularizer.deviation
+    blocks, functionals = [block[rows] for block in start.blocks], problem.functionals
+    smooth, images = problem.smooth, problem.images
+    name = "palm in z" if problem.in_range else "palm in (x, z)"
+    if not (problem.in_range or is_smooth(F)):
+        name, decode = "palm in (x - G(z), z)", problem.generator.batch
 
-    def solve(smooth, blocks, callback):
-        return primal_dual(
-            smooth,
-            problem.terms,
-            blocks,
-            problem.functionals,
-            tol=tol / 10,
-            maxiter=maxiter,
-            callback=callback,
-        )
+        def images(u, z):
+            return u + decode(z)
 
-    return _one_by_one("primal_dual", solve, problem, start, data, report)
+        def smooth(u, z, *y):
+            return problem.smooth(images(u, z), z, *y)
 
-
-def _one_by_one(method, solve, problem, start, data, report):
-    """Solve for one image after the other; after an interrupt the rest stays."""
-    smooth, parts = problem.smooth, []
-    for image, row in enumerate(start.best):
-        own = tuple(y[row][None] for y in data)
-        blocks = problem.feasible([block[row][None] for block in start.blocks])
-        if parts and parts[-1].interrupted:
-            with torch.no_grad():
-                value = problem.objective(*blocks, *own)
-            found = blocks, value, [value.item()], False, True
-        else:
-            found = solve(
-                lambda *b, own=own: smooth(*b, *own),
-                blocks,
-                lambda b, value, i=image: report(
-                    lambda: problem.images(*b), value, image=i
-                ),
-            )
-        blocks, value, history, converged, interrupted = found
+        functionals = [problem.lam * F, functionals[-1]]
         with torch.no_grad():
-            images = problem.images(*blocks)
-        name = f"{method} in z" if problem.in_range else f"{method} in (x, z)"
-        trace = [value.new_tensor([entry]) for entry in history]
-        done = torch.tensor([converged])
-        parts.append(Solution(blocks, images, value, trace, done, name, 1, interrupted))
-    return Solution.joined(parts)
+            blocks[0] = blocks[0] - decode(blocks[1])
+    minima = palm(
+        smooth,
+        blocks,
+        functionals,
+        parameters=[y[rows] for y in data],
+        tol=tol,
+        maxiter=maxiter,
+        callback=lambda b, values: report(lambda: images(*b), values),
+    )
+    with torch.no_grad():
+        found = images(*minima.blocks)
+    blocks = [*([] if problem.in_range else [found]), minima.blocks[-1]]
+    return Solution.of(minima, blocks, found, name, start.count)

@@ -20,7 +20,7 @@ def test_soft_thresholding_on_a_weighted_space():
     image = as_tensor(y)[None]
     squared = batch_value(odl.functionals.L2NormSquared(X))
     term = Term(0.8 * odl.functionals.L1Norm(X), lambda x: x)
-    (x,), value, history, converged = envelope_continuation(
+    (x,), value, history, converged, _ = envelope_continuation(
         lambda x: squared(x - image), [term], [image + 1], [FREE], tol=1e-12
     )
     shrunk = torch.sign(image) * (image.abs() - 0.4).clamp_min(0)
@@ -71,7 +71,7 @@ def test_never_worse_than_the_start_and_start_untouched():
         return (torch.sin(40 * x) + x**2).sum(1)
 
     term = Term(odl.functionals.L1Norm(odl.rn(3)), lambda x: x)
-    _, value, history, _ = envelope_continuation(rugged, [term], [start], [FREE])
+    _, value, history, *_ = envelope_continuation(rugged, [term], [start], [FREE])
     assert float(value) <= float(rugged(kept) + kept.abs().sum())
     assert history[0] == pytest.approx(float(rugged(kept) + kept.abs().sum()))
     assert torch.equal(start, kept)

@@ -20,10 +20,19 @@ MAX_LINES = 250
 # and from those below, never from one above, and there are no cycles.
 LAYERS = (
     {"reconstruction"},
-    {"result", "strategies", "variational_problem"},
+    {
+        "arguments",
+        "convex_terms",
+        "progress",
+        "result",
+        "single_strategies",
+        "solution",
+        "solver_choice",
+        "strategies",
+        "variational_problem",
+    },
     {"generative_regularizer", "projection", "regularizer", "regularizer_operators"},
-    {"solvers"},
-    {"deviation", "latent_objective"},
+    {"deviation", "image_quadratic", "latent_objective", "solvers"},
     {"data_fidelity", "forward_operators", "generator", "latent_prior"},
     {"torch_bridge"},
 )
@@ -39,6 +48,14 @@ SIDE = {
     "datasets": set(),
     "networks": set(),
     "training": {"datasets", "networks"},
+    "weight_choice": {
+        "data_fidelity",
+        "evaluation",
+        "generative_regularizer",
+        "projection",
+        "reconstruction",
+        "torch_bridge",
+    },
 }
 TOP = {"__init__", "__main__", "cli", "demo"}  # they may import everything
 

@@ -300,7 +300,7 @@ def test_lasso_fulfils_its_optimality_conditions(as_term):
     penalty = lam * f.L1Norm(X)
     terms = [Term(penalty, lambda x: x)] if as_term else []
     start = torch.zeros(1, 20).double()
-    (x,), values, history, converged = primal_dual(
+    (x,), values, history, converged, _ = primal_dual(
         lambda x: 0.5 * ((x @ M.T - b) ** 2).sum(1),
         terms,
         [start],
@@ -328,7 +328,7 @@ def test_total_variation_denoising_in_a_box():
     grad = odl.Gradient(X, pad_mode="symmetric")
     TV, box, w = 0.1 * f.GroupL1Norm(grad.range), f.IndicatorBox(X, 0, 1), weight(X)
     target = as_tensor(v)
-    (x,), values, _, _ = primal_dual(
+    (x,), values, *_ = primal_dual(
         lambda x: w / 2 * ((x - target) ** 2).flatten(1).sum(1),
         [Term(TV, LinearMap(grad))],
         [torch.zeros(1, 7, 9).double()],
@@ -361,7 +361,7 @@ def test_total_variation_denoising_in_a_box():
 def test_two_blocks_of_different_scale():
     """``(x - 100 z - 3)^2 / 2 + |z|`` with ``x`` in [0, 1]: x = 1, z = -0.0199."""
     X = odl.rn(1)
-    blocks, values, _, converged = primal_dual(
+    blocks, values, _, converged, _ = primal_dual(
         lambda x, z: 0.5 * ((x - 100 * z - 3) ** 2).sum(1),
         [Term(f.L1Norm(X), lambda x, z: z)],
         [torch.zeros(1, 1).double(), torch.zeros(1, 1).double()],
@@ -385,7 +385,7 @@ def test_nonlinear_map():
         whole, bounds=(1.0, 1.5), method="bounded", options={"xatol": 1e-12}
     )
     X = odl.rn(1)
-    (v,), values, _, _ = primal_dual(
+    (v,), values, *_ = primal_dual(
         lambda v: 0.5 * ((v - 1) ** 2).sum(1),
         [Term((0.3 * f.L1Norm(X)).translated(2 * X.one()), lambda v: v**3)],
         [torch.full((1, 1), 1.5).double()],
@@ -406,7 +406,7 @@ def test_never_worse_than_the_start():
         return (v**4).sum(1) + torch.sin(5 * v).abs().sum(1)
 
     for maxiter in (1, 26, 200):
-        (v,), values, history, _ = primal_dual(
+        (v,), values, history, *_ = primal_dual(
             lambda v: (v**4).sum(1), [term], starts, [None], maxiter=maxiter
         )
         assert values.item() <= whole(starts[0]).item()

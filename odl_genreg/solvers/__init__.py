@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: MPL-2.0
 """Solvers that ODL does not have; they know functionals, never a regularizer."""
 
+from .composite_problem import CompositeProblem, LinearTerm
 from .continuation import envelope_continuation
 from .gauss_newton import QuadraticModel, gauss_newton
 from .lbfgs import lbfgs
 from .line_search import BacktrackingLineSearch
 from .minima import Minima
 from .multi_start import minimize
+from .palm import palm
 from .primal_dual import primal_dual
+from .prox_linear import prox_linear
 from .smoothness import is_smooth
 from .spectral_gradient import spectral_gradient
 from .terms import Term
 
 __all__ = (
     "BacktrackingLineSearch",
+    "CompositeProblem",
+    "LinearTerm",
     "Minima",
     "QuadraticModel",
     "Term",
@@ -22,6 +27,8 @@ __all__ = (
     "is_smooth",
     "lbfgs",
     "minimize",
+    "palm",
     "primal_dual",
+    "prox_linear",
     "spectral_gradient",
 )

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import odl
 
-__all__ = ("BacktrackingLineSearch",)
+__all__ = ("BacktrackingLineSearch", "relative_rounding")
 
 
 class BacktrackingLineSearch(odl.solvers.LineSearch):
@@ -100,7 +100,7 @@ class BacktrackingLineSearch(odl.solvers.LineSearch):
         start, trial = self._value_at(x), x.space.element()
         if not math.isfinite(start):
             return 0.0
-        resolution = _epsilon(x.space) * abs(start)
+        resolution = relative_rounding(x.space) * abs(start)
 
         def f(step):
             trial.lincomb(1.0, x, step, direction)
@@ -147,7 +147,7 @@ class BacktrackingLineSearch(odl.solvers.LineSearch):
         return promising if step > 1 else min(1.0, promising)
 
 
-def _epsilon(space):
+def relative_rounding(space):
     """Relative rounding error of a value on a space."""
     while isinstance(space, odl.ProductSpace):
         space = space[0]
