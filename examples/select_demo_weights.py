@@ -43,8 +43,12 @@ def write(path, content):
 def mean_psnr(method, num_angles, weights, digits):
     """Return the mean PSNR of a method with given weights."""
     torch.set_num_threads(1)
-    problems = [demo_problem(index, num_angles) for index in digits]
-    return statistics.fmean(psnr(METHODS[method](D, **weights), x) for D, x in problems)
+    fidelities, truths = zip(
+        *(demo_problem(i, num_angles) for i in digits), strict=True
+    )
+    data = [D.data for D in fidelities]
+    images = METHODS[method](fidelities[0], data, **weights)
+    return statistics.fmean(map(psnr, images, truths))
 
 
 def search(method, num_angles, digits, start, file):

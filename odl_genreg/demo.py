@@ -2,7 +2,8 @@
 """Digits from a few noisy projections: what each method makes of the same data.
 
 28 x 28 pixels on [-1, 1]^2, parallel beam over [0, pi), Gaussian noise of 5 % of the
-root mean square of the data. Everything that can take it has ``0 <= x <= 1``.
+root mean square of the data of all digits. Everything that can take it has
+``0 <= x <= 1``.
 """
 
 import concurrent.futures
@@ -44,6 +45,7 @@ SELECTION = range(30, 100)
 NOISE = 0.05
 BOUNDS = (0.0, 1.0)
 RESTARTS = 4
+BATCH = 15  # digits that are reconstructed at once
 
 
 @functools.cache
@@ -67,6 +69,13 @@ def _gradient():
     return odl.Gradient(image_space(), pad_mode="symmetric")
 
 
+@functools.cache
+def _noise_std(num_angles):
+    A, X = _ray_transform(num_angles), image_space()
+    squares = [np.mean(A(X.element(x)).asarray() ** 2) for x in demo_digits()]
+    return NOISE * float(np.sqrt(np.mean(squares)))
+
+
 def demo_problem(index: int, num_angles: int):
     """Return data fidelity and true image of one digit; the noise is always the same.
 
@@ -77,54 +86,50 @@ def demo_problem(index: int, num_angles: int):
     num_angles : int
         Number of projections.
     """
-    A = _ray_transform(num_angles)
+    A, noise_std = _ray_transform(num_angles), _noise_std(num_angles)
     x = image_space().element(demo_digits()[index])
     y = A(x)
-    noise_std = NOISE * float(np.sqrt(np.mean(y.asarray() ** 2)))
     noise = np.random.default_rng([index, num_angles]).normal(size=y.shape)
     y += A.range.element((noise_std * noise).astype("float32"))
     return squared_l2(A, y, noise_std), x
 
 
-# --- The rows of the table: an image from a data fidelity and weights --- #
+# --- The rows of the table: images from a data fidelity, data and weights --- #
 
 
-def _fbp(D: SquaredL2, *, frequency_scaling):
-    return fbp(
-        D.operator,
-        D.data,
-        filter_type="Hann",
-        frequency_scaling=frequency_scaling,
-        bounds=BOUNDS,
-    )
+def _fbp(D: SquaredL2, data, *, frequency_scaling):
+    options = {"filter_type": "Hann", "frequency_scaling": frequency_scaling}
+    return [fbp(D.operator, y, bounds=BOUNDS, **options) for y in data]
 
 
-def _tv(D: SquaredL2, *, beta):
-    return total_variation(D, beta, bounds=BOUNDS, gap_tol=1e-4).x
+def _tv(D: SquaredL2, data, *, beta):
+    results = total_variation(D, beta, data=data, bounds=BOUNDS, gap_tol=1e-4)
+    return [result.x for result in results]
 
 
-def _range(D: SquaredL2, *, lam):
+def _generative(D: SquaredL2, data, R, lam, bounds=BOUNDS, other_terms=()):
+    options = {"bounds": bounds, "other_terms": other_terms, "restarts": RESTARTS}
+    return [result.x for result in reconstruct(D, R, lam, data=data, **options)]
+
+
+def _range(D: SquaredL2, data, *, lam):
     # The network ends in a sigmoid: 0 < G(z) < 1.
-    return reconstruct(D, range_constraint(_generator()), lam, restarts=RESTARTS).x
+    return _generative(D, data, range_constraint(_generator()), lam, bounds=None)
 
 
-def _soft(D: SquaredL2, *, lam, mu):
-    R = soft_constraint(_generator(), mu)
-    return reconstruct(D, R, lam, bounds=BOUNDS, restarts=RESTARTS).x
+def _soft(D: SquaredL2, data, *, lam, mu):
+    return _generative(D, data, soft_constraint(_generator(), mu), lam)
 
 
-def _sparse(D: SquaredL2, *, lam, mu):
-    R = sparse_deviation(_generator(), mu)
-    return reconstruct(D, R, lam, bounds=BOUNDS, restarts=RESTARTS).x
+def _sparse(D: SquaredL2, data, *, lam, mu):
+    return _generative(D, data, sparse_deviation(_generator(), mu), lam)
 
 
-def _soft_tv(D: SquaredL2, *, lam, mu, beta):
+def _soft_tv(D: SquaredL2, data, *, lam, mu, beta):
     grad = _gradient()
-    variation = beta * odl.functionals.GroupL1Norm(grad.range)
+    variation = beta * odl.functionals.GroupL1Norm(grad.range), grad
     R = soft_constraint(_generator(), mu)
-    others = [(variation, grad)]
-    options = {"bounds": BOUNDS, "restarts": RESTARTS}
-    return reconstruct(D, R, lam, other_terms=others, **options).x
+    return _generative(D, data, R, lam, other_terms=[variation])
 
 
 METHODS = {
@@ -145,27 +150,34 @@ def demo_weights() -> dict:
     return json.loads((files(__package__) / "weights" / "demo.json").read_text())
 
 
-def _reconstruct_digit(task):
-    """Reconstruct one digit by all methods; the unit of work of a process."""
-    index, num_angles = task
-    D, truth = demo_problem(index, num_angles)
-    weights, rows, images = demo_weights()[str(num_angles)], [], {}
+def _reconstruct_digits(task):
+    """Reconstruct some digits by all methods; the unit of work of a process."""
+    digits, num_angles = task
+    problems = [demo_problem(index, num_angles) for index in digits]
+    D, data = problems[0][0], [fidelity.data for fidelity, _ in problems]
+    weights, rows = demo_weights()[str(num_angles)], []
+    images = {
+        (index, num_angles): {"truth": truth.asarray()}
+        for index, (_, truth) in zip(digits, problems, strict=True)
+    }
     for method, solve in METHODS.items():
         start = time.perf_counter()
-        x = solve(D, **weights[method])
-        seconds = time.perf_counter() - start
-        images[method] = x.asarray()
-        rows.append(
-            {
-                "angles": num_angles,
-                "method": method,
-                "digit": index,
-                "psnr": psnr(x, truth),
-                "ssim": ssim(x, truth),
-                "seconds": seconds,
-            }
-        )
-    return rows, {(index, num_angles): {"truth": truth.asarray(), **images}}
+        reconstructions = solve(D, data, **weights[method])
+        seconds = (time.perf_counter() - start) / len(digits)
+        for index, x in zip(digits, reconstructions, strict=True):
+            of_digit = images[index, num_angles]
+            of_digit[method] = x.asarray()
+            rows.append(
+                {
+                    "angles": num_angles,
+                    "method": method,
+                    "digit": index,
+                    "psnr": psnr(x, of_digit["truth"]),
+                    "ssim": ssim(x, of_digit["truth"]),
+                    "seconds": seconds,
+                }
+            )
+    return rows, images
 
 
 @contextlib.contextmanager
@@ -199,21 +211,23 @@ def run_demo(output, *, digits=REPORTED, num_angles=NUM_ANGLES) -> list[dict]:
     -------
     summary : list of dict
         For each number of angles and method the means of ``psnr`` (data range 1),
-        ``ssim`` and ``seconds`` (of one image on one core).
+        ``ssim`` and ``seconds`` (of one image on one core, in batches).
     """
     from .demo_figure import save_figure
 
     output = pathlib.Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    tasks = [(index, angles) for angles in num_angles for index in digits]
+    digits = list(digits)
+    parts = [digits[i : i + BATCH] for i in range(0, len(digits), BATCH)]
+    tasks = [(part, angles) for angles in num_angles for part in parts]
     rows, images = [], {}
     workers = min(os.cpu_count() or 1, len(tasks))
     context = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(workers, context)
     with _one_thread_per_process(), pool:
-        results = pool.map(_reconstruct_digit, tasks)
+        results = pool.map(_reconstruct_digits, tasks)
         for new_rows, new_images in tqdm.tqdm(
-            results, total=len(tasks), unit=" digits"
+            results, total=len(tasks), unit=" batches"
         ):
             rows += new_rows
             images |= new_images

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Total variation of many images at once by a primal-dual method with its gap."""
+
+import copy
+import math
+
+import odl
+import torch
+
+from ..torch_bridge import batch_products, torch_device, torch_dtype
+
+__all__ = ("PrimalDualBatch",)
+
+# Over-relaxation, and how far the ratio of the step sizes follows the iterates when it
+# does so for the k-th time: all the way to the power STEP_CHANGE * STEP_DAMPING^k.
+# Chosen on digits at 3 to 30 angles for the least number of iterations.
+RELAXATION, STEP_CHANGE, STEP_DAMPING = 1.9, 0.8, 0.95
+
+
+class PrimalDualBatch:
+    r"""Saddle points of total variation problems with one linear operator.
+
+        ``min_x max_{q, p} <A x, q> - f^*(q) + <grad x, p>``
+
+    with ``lower <= x <= upper`` and ``|p_i|_2 <= alpha`` for each image ``b``, all in
+    plain sums. The method is that of [CP2011], over-relaxed [Con2013]:
+
+    .. math::
+        x^+ &= P_{[l, u]}(x - \tau (A^T q + \nabla^T p)) \\
+        q^+ &= \text{prox}_{s^2 \sigma f^*}(q + s^2 \sigma A (2 x^+ - x)) \\
+        p^+ &= P_{|\cdot| \le \alpha}(p + \sigma \nabla (2 x^+ - x)) \\
+        (x, q, p) &\leftarrow (x, q, p) + \rho (x^+ - x, q^+ - q, p^+ - p)
+
+    with ``s`` such that ``s A`` and ``grad`` have one norm, ``tau sigma`` times the
+    norm of both together, squared, equal to 1, and ``tau / sigma`` for each image.
+
+    References
+    ----------
+    [CP2011] Chambolle A, and Pock T. *A first-order primal-dual algorithm for convex
+    problems with applications to imaging.* J Math Imaging Vis, 2011.
+
+    [Con2013] Condat L. *A primal-dual splitting method for convex optimization
+    involving Lipschitzian, proximable and linear composite terms*. J Optim Theory
+    Appl, 2013.
+    """
+
+    def __init__(self, operator, data, term, alpha: float, bounds):
+        """Initialize a new instance, with all variables 0.
+
+        Parameters
+        ----------
+        operator : `Operator`
+            Linear operator ``A : X -> Y``.
+        data : torch.Tensor
+            Data ``(batch, Y.size)`` that tell the size of the images.
+        term : SquaredTerm or AnyTerm
+            The functionals ``f_b``.
+        alpha : positive float
+            Weight of the sum of the lengths of the gradient.
+        bounds : pair of float
+            ``(lower, upper)``, finite or not.
+        """
+        X = operator.domain
+        gradient = odl.Gradient(X, pad_mode="symmetric")
+        self.term, self.alpha, self.bounds = term, alpha, bounds
+        self._forward, self._transpose = batch_products(operator)
+        self._grad, self._grad_transpose = batch_products(gradient)
+        self._dtype = torch_dtype(X)
+        start = _random_images(X, 4)
+        grad_norm = 2 * math.hypot(*(1 / float(side) for side in X.cell_sides))
+        A_norm = _norm(lambda x: self._transpose(self._forward(x)), start, niter=10)
+        self._scale = grad_norm / A_norm if A_norm > 0 else 1.0
+        # The power method comes from below; 2 % make up for it.
+        self._norm = 1.02 * _norm(self._normal, start, niter=50)
+        guess = self._scaled_back_projection(data)
+        self._size = guess.abs().amax(1).double()
+        ratio = 0.1 * guess.square().mean(1, keepdim=True).sqrt() / alpha
+        self._ratio = torch.where(ratio > 0, ratio, 1.0).double()
+        # x in float64: with a small tau it would not move in float32.
+        x, q = torch.zeros_like(guess, dtype=torch.float64), torch.zeros_like(data)
+        p = guess.new_zeros(len(data), gradient.range.size)
+        self._point = self._relaxed = self._last = (x, q, p)
+        self._change = STEP_CHANGE
+
+    def __getitem__(self, chosen):
+        """Return the part of the batch that is chosen by a mask."""
+        part = copy.copy(self)
+        part.term = self.term[chosen]
+        part._size, part._ratio = self._size[chosen], self._ratio[chosen]
+        for name in ("_point", "_relaxed", "_last"):
+            setattr(part, name, tuple(v[chosen] for v in getattr(self, name)))
+        return part
+
+    @property
+    def x(self):
+        """Images ``(batch, X.size)`` within the bounds, in the dtype of ``X``."""
+        return self._point[0].to(self._dtype)
+
+    def iterate(self, niter: int):
+        """Do some iterations, then adapt the ratios of the step sizes."""
+        tau, sigma = self._ratio / self._norm, 1 / (self._ratio * self._norm)
+        sigma_q = (self._scale**2 * sigma).to(self._point[1].dtype)
+        sigma_p = sigma.to(self._dtype)
+        for _ in range(niter):
+            x, q, p = self._relaxed
+            x_new = x - tau * (self._transpose(q) + self._grad_transpose(p))
+            x_new = x_new.clamp(*self.bounds)
+            ahead = (2 * x_new - x).to(self._dtype)
+            q_new = self.term.dual_proximal(sigma_q, q + sigma_q * self._forward(ahead))
+            p_new = self._ball(p + sigma_p * self._grad(ahead))
+            self._point = x_new, q_new, p_new
+            self._relaxed = tuple(
+                torch.lerp(old, new, RELAXATION)
+                for old, new in zip(self._relaxed, self._point, strict=True)
+            )
+        way_x, way_q, way_p = (
+            (new.double() - old).square().sum(1, keepdim=True)
+            for new, old in zip(self._relaxed, self._last, strict=True)
+        )
+        change = (way_x / (way_q / self._scale**2 + way_p)).sqrt() / self._ratio
+        moved = change.isfinite() & (change > 0)
+        self._ratio = self._ratio * torch.where(moved, change**self._change, 1.0)
+        self._change *= STEP_DAMPING
+        self._last = self._relaxed
+
+    def gap_and_objective(self):
+        """Return bounds of ``objective - minimum``, and the objective, in float64."""
+        x, q, p = self.x, self.term.dual_point(self._point[1]), self._point[2]
+        p = self._ball(p.double())
+        z = -(self._transpose(q) + self._grad_transpose(p))
+        size = 2 * torch.maximum(x.abs().amax(1), self._size)
+        low, high = (
+            sign * size if math.isinf(bound) else torch.full_like(size, bound)
+            for sign, bound in zip((-1, 1), self.bounds, strict=True)
+        )
+        box = torch.maximum(low[:, None] * z, high[:, None] * z).sum(1)
+        variation = self._lengths(self._grad(x.double())).sum((1, 2))
+        objective = self.term.value(self._forward(x)) + self.alpha * variation
+        return objective + self.term.conjugate(q) + box, objective
+
+    def _normal(self, x):
+        """Apply ``s^2 A^T A + grad^T grad``."""
+        data_part = self._scale**2 * self._transpose(self._forward(x))
+        return data_part + self._grad_transpose(self._grad(x))
+
+    def _vectors(self, p):
+        """Reshape to ``(batch, dimension, X.size)``."""
+        return p.unflatten(1, (-1, self._point[0].shape[1]))
+
+    def _lengths(self, p):
+        return self._vectors(p).square().sum(1, keepdim=True).sqrt()
+
+    def _ball(self, p):
+        """Project onto ``|p_i|_2 <= alpha``."""
+        factors = self.alpha / self._lengths(p).clamp_min(self.alpha)
+        return (self._vectors(p) * factors).flatten(1)
+
+    def _scaled_back_projection(self, y):
+        """Return the multiple of ``A^T y`` that fits the data ``y`` best."""
+        x = self._transpose(y)
+        energy = self._forward(x).square().sum(1, keepdim=True)
+        factors = x.square().sum(1, keepdim=True) / energy
+        return x * torch.where(energy > 0, factors, 1.0)
+
+
+def _random_images(X, count):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(count, X.size, generator=generator, dtype=torch_dtype(X))
+    return images.to(torch_device(X))
+
+
+def _norm(normal, x, niter):
+    """Estimate ``||A||`` by the power method on ``A^T A`` from some starts at once."""
+    for _ in range(niter):
+        x = x / x.norm(dim=1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+        x = normal(x)
+    return float(x.norm(dim=1).max()) ** 0.5
