@@ -26,6 +26,8 @@ from generators import (
 )
 from odl_genreg import latent_prior, solvers, torch_bridge
 from odl_genreg.networks import VAE
+from odl_genreg.solvers.initial_scaling import InitialScaling
+from odl_genreg.solvers.wolfe_line_search import WolfeLineSearch
 
 X, Z = image_space(), latent_space()
 G = make_generator("linear")
@@ -417,13 +419,13 @@ RECONSTRUCT = [
     (
         lambda: reconstruct(solver="adam"),
         ValueError,
-        r"`solver` must be one of \('auto', 'lbfgs', .*\), got 'adam'; leave it out",
+        r"`solver` must be one of \('auto', 'gauss_newton', .*\), got 'adam'; leave it",
     ),
     *(
         (
             lambda keywords=keywords: reconstruct(solver="lbfgs", **keywords),
             ValueError,
-            "`solver` must be 'auto', .*'primal_dual' for a nonsmooth sum, got 'lbfgs'",
+            "`solver` must be 'prox_linear', .* for this problem, got 'lbfgs', which",
         )
         for keywords in (
             {"regularizer": SPARSE},
@@ -438,7 +440,7 @@ RECONSTRUCT = [
             solver="continuation",
         ),
         ValueError,
-        "`solver` must be 'auto' or 'primal_dual' for a latent prior that is neither",
+        "`solver` must be 'primal_dual'.* for this problem, got 'continuation', which",
     ),
     *(
         (
@@ -456,7 +458,53 @@ RECONSTRUCT = [
         )
         for tol in (0.0, -1.0, NAN)
     ),
+    *(
+        (
+            lambda start=start: reconstruct(start=start),
+            ValueError,
+            "`start` must be an element of Z, or one for each of 1 images, got .*; use",
+        )
+        for start in ([Z.zero(), Z.zero()], [X.zero()], [])
+    ),
+    *(
+        (
+            lambda data=data: reconstruct(data=data),
+            ValueError,
+            r"`data` must be a sequence of elements of Y or an array .*, got .*; put",
+        )
+        for data in (A.range.zero(), [])
+    ),
+    (
+        lambda: reconstruct(data_fidelity=f.L2NormSquared(X), data=[A.range.zero()]),
+        TypeError,
+        "`data_fidelity` must be a `DataFidelity` to take other `data`, got .*; build",
+    ),
+    (
+        lambda: ogr.data_fidelity.DataFidelity(
+            A, A.range.zero(), f.L2NormSquared(A.range)
+        ).with_data(A.range.one()),
+        NotImplementedError,
+        "`rebuild` must be given to exchange the data, got a DataFidelity without",
+    ),
 ]
+
+
+def composite(noise_std=None, in_range=False):
+    identity = torch_bridge.LinearMap(odl.IdentityOperator(X))
+    return solvers.CompositeProblem(
+        G,
+        identity,
+        torch.zeros(2, *X.shape).double(),
+        torch.ones(2) if noise_std is None else noise_std,
+        [solvers.LinearTerm(f.L1Norm(X), identity, of_deviation=True)],
+        1.0,
+        in_range=in_range,
+    )
+
+
+def palm(smooth=lambda v, *y: (v**2).sum(1), functionals=(None,), **options):
+    return solvers.palm(smooth, [torch.zeros(2, 3)], functionals, **options)
+
 
 SOLVERS = [
     *(
@@ -468,6 +516,76 @@ SOLVERS = [
             "`discount` must be between 0 and 1, got .*; use 1e-4",
         )
         for discount in (0.0, 1.0, NAN)
+    ),
+    (
+        lambda: WolfeLineSearch(f.L2NormSquared(X), curvature=1.5),
+        ValueError,
+        "`curvature` must be between `discount` = .* and 1, got 1.5; use 0.9",
+    ),
+    (
+        lambda: InitialScaling(solvers.BacktrackingLineSearch(f.L2NormSquared(X))),
+        TypeError,
+        "`line_search` must be a `WolfeLineSearch`, got BacktrackingLineSearch; use",
+    ),
+    (
+        lambda: InitialScaling(WolfeLineSearch(f.L2NormSquared(X)), num_store=-1),
+        ValueError,
+        "`num_store` must be nonnegative, got -1; use 0",
+    ),
+    (
+        lambda: InitialScaling(
+            WolfeLineSearch(f.L2NormSquared(odl.ProductSpace(X, X, weighting=[1, 2])))
+        ),
+        ValueError,
+        "`line_search.function` must be defined on a product with a constant weighting",
+    ),
+    (
+        lambda: composite(noise_std=torch.ones(3)),
+        ValueError,
+        r"`noise_std` must have the shape \(2,\) of the batch of `data`, got \(3,\); use",
+    ),
+    (
+        lambda: composite(noise_std=torch.tensor([1.0, 0.0])),
+        ValueError,
+        "`noise_std` must be positive, got .*; give the standard deviation",
+    ),
+    (
+        lambda: composite(in_range=True),
+        ValueError,
+        "`terms` must not be of the deviation for `in_range=True`, where it is 0, got",
+    ),
+    (
+        lambda: palm(functionals=[]),
+        ValueError,
+        "`functionals` must have one entry for each block, got 0 for 1 blocks; use",
+    ),
+    (
+        lambda: palm(functionals=[f.L1Norm(odl.rn(5))]),
+        ValueError,
+        "`starts` must have a batch axis and then the shape of the functional, got",
+    ),
+    (
+        lambda: palm(parameters=[torch.zeros(3)]),
+        ValueError,
+        "`starts` and `parameters` must have as many rows as each other, got",
+    ),
+    (
+        lambda: palm(inertia=2.0),
+        ValueError,
+        r"`inertia` must be in \[0, 1\], got 2.0; 0 is without",
+    ),
+    *(
+        (
+            lambda options=options: palm(**options),
+            ValueError,
+            "`constant` must be positive, `decrease` at most 1 and `increase` above 1",
+        )
+        for options in ({"constant": 0.0}, {"decrease": 2.0}, {"increase": 1.0})
+    ),
+    (
+        lambda: palm(smooth=lambda v, *y: v.sum()),
+        ValueError,
+        r"`smooth` must return one value for each row, \(2,\), got \(\); sum over",
     ),
 ]
 
@@ -501,7 +619,12 @@ MODULES = (
     "generative_regularizer.py",
     "regularizer.py",
     "projection.py",
+    "arguments.py",
+    "convex_terms.py",
+    "image_quadratic.py",
+    "latent_objective.py",
     "reconstruction.py",
+    "solver_choice.py",
     "variational_problem.py",
     "solvers",
 )

@@ -2,15 +2,18 @@
 """Metrics and baselines against values by hand and independent solutions."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import odl
 import pytest
 import scipy.optimize
+import torch
 
 import odl_genreg as ogr
 from odl_genreg.evaluation import fbp, psnr, ssim, total_variation
-from odl_genreg.forward_operators import ray_transform
+from odl_genreg.evaluation.data_term import AnyTerm, SquaredTerm
+from odl_genreg.forward_operators import SparseMatrixBackend, ray_transform
 from odl_genreg.torch_bridge import as_tensor
 from tolerance import tolerance
 
@@ -111,13 +114,22 @@ def test_fbp_bounds():
 # --- Total variation --- #
 
 
+class DoubleMatrixBackend(SparseMatrixBackend):
+    """The matrix of ASTRA in float64."""
+
+    def __init__(self, geometry, vol_space, proj_space):
+        super().__init__(geometry, vol_space, proj_space)
+        self.matrix = self.matrix.astype("float64")
+        self.transpose = self.transpose.astype("float64")
+
+
 def problem(impl="numpy", dtype="float32", num_angles=3, **keywords):
     """Noisy data of a box; in float64 by the same matrix without ASTRA's limits."""
     X = space(impl, dtype, **keywords)
     A = ray_transform(space(impl, **keywords), num_angles=num_angles)
     if dtype == "float64":
         A = odl.applications.tomo.RayTransform(
-            X, A.geometry, impl=type(A.get_impl()), proj_space=A.range.astype(dtype)
+            X, A.geometry, impl=DoubleMatrixBackend, proj_space=A.range.astype(dtype)
         )
     truth = X.zero()
     truth[2:5, 3:7] = 1
@@ -243,6 +255,18 @@ def test_total_variation_of_nothing():
     assert result.x == X.zero()
 
 
+@pytest.mark.parametrize("shape", [(6,), (4, 3, 2)])
+def test_total_variation_of_a_step_in_other_dimensions(shape):
+    """Halves of a box with sides 2, 1, 4: each moves by ``2 beta w / (n_0 side_0)``."""
+    X = odl.uniform_discr([0] * len(shape), [2, 1, 4][: len(shape)], shape)
+    step = X.element(lambda p: p[0] > 1)
+    D = ogr.squared_l2(odl.IdentityOperator(X), step)
+    result = total_variation(D, 1.5, gap_tol=1e-8)
+    distance = 2 * 1.5 * X.cell_volume / 2
+    expected = distance + (1 - 2 * distance) * array(step)
+    np.testing.assert_allclose(array(result.x), expected, atol=1e-3)
+
+
 def test_total_variation_of_a_step_by_hand():
     """Two halves of 7 x 4 cells of length 0.2: each moves by ``0.04 beta / 1.6``.
 
@@ -273,6 +297,149 @@ def test_total_variation_with_counts():
         assert D(x) + variation(grad(x)) >= result.objective * (1 - 1e-6)
 
 
+def test_total_variation_where_nothing_was_counted():
+    """A dual variable on the edge of the domain, where rounding would lead outside."""
+    X = space()
+    counts = X.element(lambda p: 20.0 * (p[0] > 0))
+    D = ogr.kullback_leibler(odl.IdentityOperator(X), counts, background=1.0)
+    result = total_variation(D, 1.0, bounds=(0, None))
+    assert 0 <= result.gap <= 1e-4
+    np.testing.assert_allclose(array(result.x)[:2], 0, atol=1e-3)
+
+
+# --- Several images at once --- #
+
+
+def images_of(D, count=4):
+    """Data of as many images, each dimmer than the one before, the last all 0."""
+    return [(1 - i / (count - 1)) * D.data for i in range(count)]
+
+
+@each_impl
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), None])
+def test_total_variation_of_a_batch(impl, bounds):
+    """Each image has the minimum that it has alone, within the two gaps."""
+    D = problem(impl)
+    data = images_of(D)
+    results = total_variation(D, 5.0, data=data, bounds=bounds)
+    assert len(results) == len(data)
+    for y, result in zip(data, results, strict=True):
+        alone = total_variation(D.with_data(y), 5.0, bounds=bounds)
+        assert result.x in D.domain
+        assert 0 <= result.gap <= 1e-4
+        assert result.objective <= alone.objective / (1 - alone.gap) + 1e-12
+        assert alone.objective <= result.objective / (1 - result.gap) + 1e-12
+        np.testing.assert_allclose(array(result.x), array(alone.x), atol=0.02)
+    assert len({result.niter for result in results}) > 1
+
+
+def test_total_variation_of_a_batch_has_certified_gaps():
+    D = problem(dtype="float64")
+    options = {"data": images_of(D), "bounds": (0, 1)}
+    fine = total_variation(D, 5.0, gap_tol=1e-8, **options)
+    coarse = total_variation(D, 5.0, gap_tol=1e-3, **options)
+    for exact, result in zip(fine, coarse, strict=True):
+        assert exact.gap <= 1e-8
+        assert exact.objective >= result.objective * (1 - result.gap)
+        assert exact.niter >= result.niter
+
+
+def test_total_variation_takes_data_in_an_array_or_fidelities():
+    D = problem()
+    data = images_of(D, 2)
+    expected = total_variation(D, 5.0, data=data)
+    stacked = total_variation(D, 5.0, data=np.stack([array(y) for y in data]))
+    listed = total_variation([D.with_data(y) for y in data], 5.0)
+    for results in (stacked, listed):
+        assert [r.x for r in results] == [r.x for r in expected]
+        assert [r[1:] for r in results] == [r[1:] for r in expected]
+
+
+def test_total_variation_with_a_noise_level_for_each_image():
+    """``D / 4`` for twice the noise: the same minimizer with ``beta / 4``."""
+    D = problem(dtype="float64")
+    noisy = ogr.squared_l2(D.operator, D.data, noise_std=2 * D.noise_std)
+    first, second = total_variation([D, noisy], 4.0, gap_tol=1e-6)
+    assert first.objective == pytest.approx(total_variation(D, 4.0).objective, 2e-4)
+    scaled = total_variation(D, 16.0, gap_tol=1e-6)
+    assert second.objective == pytest.approx(scaled.objective / 4, rel=3e-6)
+
+
+def test_total_variation_of_many_counts():
+    X = space(dtype="float64")
+    rng = np.random.default_rng(0)
+    counts = [X.element(rng.poisson(rate, X.shape)) for rate in (3.0, 20.0)]
+    D = ogr.kullback_leibler(odl.IdentityOperator(X), counts[0], background=1.0)
+    results = total_variation(D, 5.0, data=counts, bounds=(0, None))
+    for y, result in zip(counts, results, strict=True):
+        alone = total_variation(D.with_data(y), 5.0, bounds=(0, None))
+        assert result.gap <= 1e-4
+        assert result.objective == pytest.approx(alone.objective, rel=1e-4)
+
+
+def test_total_variation_of_fidelities_of_two_kinds():
+    X = space(dtype="float64")
+    A, y = odl.IdentityOperator(X), X.element(lambda p: 4 + (p[0] > 0))
+    fidelities = [ogr.squared_l2(A, y), ogr.kullback_leibler(A, y)]
+    for D, result in zip(fidelities, total_variation(fidelities, 1.0), strict=True):
+        alone = total_variation(D, 1.0).objective
+        assert result.objective == pytest.approx(alone, rel=2e-4)
+
+
+def test_total_variation_with_an_operator_of_single_images():
+    """ODL takes one image after the other where there is no batched product."""
+    X = space()
+    y = np.random.default_rng(0).uniform(size=(2, *X.shape)).astype("float32")
+    multiply = odl.MultiplyOperator(2 * X.one())
+    results = total_variation(ogr.squared_l2(multiply, y[0]), 2.0, data=y)
+    D = ogr.squared_l2(odl.IdentityOperator(X), y[0], noise_std=0.5)
+    for result, expected in zip(
+        results, total_variation(D, 2.0, data=y / 2), strict=True
+    ):
+        assert result.objective == pytest.approx(expected.objective, rel=2e-4)
+
+
+def test_total_variation_warns_of_the_images_that_it_gave_up():
+    D = problem()
+    data = [0 * D.data, D.data]
+    with pytest.warns(RuntimeWarning, match="a gap of .* after 40 iterations"):
+        done, given_up = total_variation(D, 5.0, data=data, maxiter=40)
+    assert (done.niter, given_up.niter) == (20, 40)
+    assert done.gap == 0
+    assert given_up.gap > 1e-4
+
+
+def test_total_variation_warns_of_an_infinite_objective():
+    """Without bounds the iterates leave the domain of the divergence."""
+    X = space()
+    A = odl.MultiplyOperator(X.element(lambda p: p[0]))
+    D = ogr.kullback_leibler(A, 5 * X.one(), background=1.0)
+    with pytest.warns(RuntimeWarning, match="got a gap of inf after 1 iterations"):
+        result = total_variation(D, 1.0, maxiter=1)
+    assert (result.gap, result.niter) == (np.inf, 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_squared_term_is_that_of_odl(dtype):
+    """By formulas and one by one by ODL, with weights in ``Y``."""
+    Y = odl.uniform_discr(0, 1, 5, dtype=dtype)
+    A = odl.IdentityOperator(Y)
+    fidelities = [ogr.squared_l2(A, s * Y.one(), noise_std=s) for s in (0.5, 2.0, 3.0)]
+    generator = torch.Generator().manual_seed(0)
+    v, q = torch.randn(2, 3, 5, generator=generator, dtype=torch.float64)
+    step = torch.tensor([[0.1], [1.0], [4.0]], dtype=torch.float64)
+    terms = [SquaredTerm(fidelities), AnyTerm(fidelities)]
+    close = {"rtol": 10 * tolerance[dtype], "atol": tolerance[dtype]}
+    for chosen in ([True, True, True], [True, False, True]):
+        rows = torch.tensor(chosen)
+        for results in (
+            [term[rows].value(v[rows]) for term in terms],
+            [term[rows].conjugate(q[rows]) for term in terms],
+            [term[rows].dual_proximal(step[rows], q[rows]) for term in terms],
+        ):
+            torch.testing.assert_close(*results, **close)
+
+
 def test_total_variation_is_deterministic(global_state_untouched):
     with global_state_untouched():
         first = total_variation(problem(), 5.0, bounds=(0, 1))
@@ -294,11 +461,29 @@ def test_total_variation_warns_if_it_stops_early():
         ({"beta": 0.0}, "`beta` must be positive and finite, got 0.0"),
         ({"gap_tol": -1.0}, "`gap_tol` must be positive and finite, got -1.0"),
         ({"bounds": (1, 0)}, r"`bounds` must be .*lower < upper, got \(1, 0\)"),
+        ({"maxiter": 0}, "`maxiter` must be at least 1, got 0"),
+        ({"data": []}, "`data` must be a sequence .* got an empty one"),
+        ({"data": [[0.0]]}, r"`data` must have the shape \(3, 13\) .* got \(1,\)"),
     ],
 )
 def test_total_variation_errors(keywords, message):
     with pytest.raises(ValueError, match=message):
         total_variation(problem(), **({"beta": 1.0} | keywords))
+
+
+def test_total_variation_errors_of_a_batch():
+    D, other = problem(), problem()
+    with pytest.raises(ValueError, match="`data` must be a sequence .* one element"):
+        total_variation(D, 1.0, data=D.data)
+    with pytest.raises(ValueError, match="`data_fidelity` must have one operator"):
+        total_variation([D, other], 1.0)
+    with pytest.raises(ValueError, match="without `data`, got `data` as well"):
+        total_variation([D, D], 1.0, data=[D.data])
+    with pytest.raises(ValueError, match="`data_fidelity` must be .* an empty one"):
+        total_variation([], 1.0)
+    plain = SimpleNamespace(operator=D.operator, data=D.data, on_data=D.on_data)
+    with pytest.raises(TypeError, match="must have the method `with_data`"):
+        total_variation(plain, 1.0, data=[D.data])
 
 
 def test_total_variation_wrong_kinds():

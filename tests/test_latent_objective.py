@@ -19,7 +19,7 @@ from generators import (
     mlp_network,
     random_element,
 )
-from odl_genreg.latent_objective import QuadraticObjective, RangeObjective
+from odl_genreg.latent_objective import QuadraticObjective
 from odl_genreg.latent_prior import box
 from odl_genreg.torch_bridge import as_element, as_tensor, weight
 from tolerance import taylor_order as least_order

@@ -43,7 +43,7 @@ SIDE = {
     "checkpoint_files": set(),
     "demo_figure": {"evaluation"},
     "demo_table": set(),
-    "evaluation": {"forward_operators", "torch_bridge"},
+    "evaluation": {"data_fidelity", "forward_operators", "torch_bridge"},
     "odl_repairs": set(),
     "datasets": set(),
     "networks": set(),

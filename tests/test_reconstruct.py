@@ -544,3 +544,118 @@ def test_eliminated_objective_is_built_once(monkeypatch):
     D = ogr.squared_l2(odl.IdentityOperator(X), [0.5, 0.5])
     ogr.reconstruct(D, ogr.soft_constraint(G, 0.1), 1.0)
     assert len(built) == 1
+
+
+# --- Several images at once --- #
+
+
+def several(count=3):
+    D, G = problem()
+    X, A = G.range, D.operator
+    noise = [random_element(A.range, 10 + i, scale=NOISE) for i in range(count)]
+    images = [G(random_element(G.domain, 20 + i)) for i in range(count)]
+    return D, G, [A(x) + n for x, n in zip(images, noise, strict=True)], X
+
+
+BATCHES = {
+    "range": (ogr.range_constraint, {}),
+    "soft": (lambda G: ogr.soft_constraint(G, MU), {}),
+    "box": (lambda G: ogr.soft_constraint(G, MU), {"bounds": (0.0, 0.6)}),
+    "sparse": (lambda G: ogr.sparse_deviation(G, MU), {}),
+    "lbfgs": (lambda G: ogr.soft_constraint(G, MU), {"solver": "lbfgs"}),
+    "palm": (lambda G: ogr.sparse_deviation(G, MU), {"solver": "palm"}),
+    "continuation": (
+        lambda G: ogr.sparse_deviation(G, MU),
+        {"solver": "continuation"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BATCHES)
+def test_several_data_give_one_image_each(case):
+    make, options = BATCHES[case]
+    D, G, data, X = several()
+    R, options = make(G), {"restarts": 3, "tol": 1e-7, **options}
+    results = ogr.reconstruct(D, R, LAM, data=data, **options)
+    assert len(results) == 3
+    for y, result in zip(data, results, strict=True):
+        alone = ogr.reconstruct(ogr.squared_l2(D.operator, y, NOISE), R, LAM, **options)
+        assert result.objective == pytest.approx(alone.objective, rel=1e-4)
+        assert result.residual == pytest.approx(alone.residual, rel=1e-2)
+        assert len(result.restarts) == 3
+        assert result.solver.partition(",")[0] == alone.solver.partition(",")[0]
+        assert result.history[-1] == pytest.approx(result.objective, rel=1e-3)
+        assert result.x in X
+    objectives = [result.objective for result in results]
+    assert len(set(objectives)) == 3
+
+
+def test_data_as_an_array_and_counts_one_by_one():
+    D, G, data, _ = several(2)
+    R = ogr.range_constraint(G)
+    stack = np.stack([y.asarray() for y in data])
+    first = ogr.reconstruct(D, R, LAM, data=data, restarts=2)
+    second = ogr.reconstruct(D, R, LAM, data=stack, restarts=2)
+    assert [r.objective for r in first] == [r.objective for r in second]
+    assert all("operator applied one by one" in r.solver for r in first)
+
+    D = counting_problem(1.0)[0]
+    counts = [D.data, 2 * D.data]
+    R = counting_problem(1.0)[1]
+    results = ogr.reconstruct(D, R, LAM, data=counts, restarts=2)
+    alone = ogr.reconstruct(D, R, LAM, restarts=2)
+    assert results[0].objective == pytest.approx(alone.objective, rel=1e-6)
+    assert results[1].objective != pytest.approx(alone.objective, rel=1e-3)
+
+
+def test_start_replaces_the_first():
+    D, G, data, _ = several(2)
+    R = ogr.range_constraint(G)
+    z = [random_element(G.domain, 20), random_element(G.domain, 21)]
+    stopped = {"restarts": 1, "maxiter": 1, "solver": "lbfgs"}
+    J = R.latent_objective(D, LAM)
+    assert ogr.reconstruct(D, R, LAM, start=z[1], **stopped).history[0] == (
+        pytest.approx(J(z[1]))
+    )
+    results = ogr.reconstruct(D, R, LAM, data=data, start=z, **stopped)
+    for y, start, result in zip(data, z, results, strict=True):
+        J = R.latent_objective(ogr.squared_l2(D.operator, y, NOISE), LAM)
+        assert result.history[0] == pytest.approx(J(start))
+
+
+def test_callback_of_several_data_gets_lists():
+    D, G, data, X = several(2)
+    seen = []
+    ogr.reconstruct(
+        D, ogr.range_constraint(G), LAM, data=data, restarts=2, callback=seen.append
+    )
+    assert all(len(images) == 2 and images[0] in X for images in seen)
+    assert (seen[-1][0] - seen[-1][1]).norm() > 0
+
+
+@pytest.mark.parametrize("case", ["range", "sparse", "continuation", "palm", "box"])
+@pytest.mark.parametrize("at", [2, 14])
+def test_interrupt_returns_the_best_so_far(case, at):
+    make, options = BATCHES[case]
+    D, G, data, X = several(2)
+    calls = []
+
+    def interrupt(images):
+        calls.append(images)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+
+    options = {"restarts": 2, "tol": 1e-12, **options}
+    R = make(G)
+    results = ogr.reconstruct(D, R, LAM, data=data, callback=interrupt, **options)
+    assert len(calls) == at
+    for y, result in zip(data, results, strict=True):
+        assert result.stop_reason == "interrupted"
+        assert result.x in X
+        fidelity = ogr.squared_l2(D.operator, y, NOISE)
+        value = fidelity(result.x) + LAM * R.joint([result.x, result.z])
+        if case != "range":
+            assert result.objective == pytest.approx(value, rel=1e-5)
+        lower, upper = options.get("bounds", (-np.inf, np.inf))
+        assert lower <= result.x.asarray().min()
+        assert result.x.asarray().max() <= upper

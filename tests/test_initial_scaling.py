@@ -1,0 +1,498 @@
+# SPDX-License-Identifier: MPL-2.0
+"""ODL's L-BFGS with a line search by Wolfe's conditions and a scaled H0."""
+
+import numpy as np
+import odl
+import pytest
+import torch
+from odl import functionals as f
+
+from generators import (
+    LATENTS,
+    DenseOperator,
+    array,
+    forward_operator,
+    image_space,
+    latent_space,
+    random_element,
+)
+from odl_genreg.solvers.initial_scaling import InitialScaling
+from odl_genreg.solvers.line_search import BacktrackingLineSearch
+from odl_genreg.solvers.wolfe_line_search import AcceptedStep, WolfeLineSearch
+from odl_genreg.torch_bridge import as_element, as_tensor, weight
+from vae_problems import torch_lbfgs, vae_problem
+
+
+class Counted(f.functional.Functional):
+    """Counts values and gradients."""
+
+    def __init__(self, functional):
+        super().__init__(functional.domain)
+        self.functional, self.values, self.gradients = functional, 0, 0
+
+    def _call(self, x):
+        self.values += 1
+        return self.functional(x)
+
+    @property
+    def gradient(self):
+        counted, gradient = self, self.functional.gradient
+
+        class Gradient(odl.Operator):
+            def __init__(self):
+                super().__init__(counted.domain, counted.domain)
+
+            def _call(self, x):
+                counted.gradients += 1
+                return gradient(x)
+
+        return Gradient()
+
+
+class Smooth(f.functional.Functional):
+    """Functional of a torch function of the entries."""
+
+    def __init__(self, space, function):
+        super().__init__(space)
+        self.function = function
+
+    def _call(self, x):
+        return float(self.function(as_tensor(x)))
+
+    @property
+    def gradient(self):
+        functional = self
+
+        class Gradient(odl.Operator):
+            def __init__(self):
+                super().__init__(functional.domain, functional.domain)
+
+            def _call(self, x):
+                leaf = as_tensor(x).clone().requires_grad_()
+                (g,) = torch.autograd.grad(functional.function(leaf), leaf)
+                return as_element(self.range, g / weight(self.range))
+
+        return Gradient()
+
+
+def rosenbrock(space=None):
+    space = odl.rn(4) if space is None else space
+
+    def value(x):
+        return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+
+    return Smooth(space, value)
+
+
+def least_squares(impl="numpy", dtype="float64", lam=5.0):
+    """``|A x - y|_Y^2 + lam (|x - B z|_X^2 + 0.1 |z|_Z^2)`` and its minimizer."""
+    X, Z = image_space(impl, dtype), latent_space(impl, dtype)
+    P = odl.ProductSpace(X, Z)
+    A = forward_operator(X, size=40)
+    B = DenseOperator(np.random.default_rng(1).normal(size=(X.size, LATENTS)), Z, X)
+    y = A(random_element(X, 2))
+    misfit = f.L2NormSquared(A.range).translated(y) @ A
+    leave = odl.ReductionOperator(odl.IdentityOperator(X), -1.0 * B)
+    on_x, on_z = odl.ComponentProjection(P, 0), odl.ComponentProjection(P, 1)
+    J = misfit @ on_x + lam * (
+        f.L2NormSquared(X) @ leave + 0.1 * f.L2NormSquared(Z) @ on_z
+    )
+    root_Y, root_X, root_Z = (weight(space) ** 0.5 for space in (A.range, X, Z))
+    eye, zeros = np.eye(X.size), np.zeros((A.range.size, LATENTS))
+    rows = [
+        np.hstack([root_Y * A.matrix, zeros]),
+        lam**0.5 * root_X * np.hstack([eye, -B.matrix]),
+        (0.1 * lam) ** 0.5 * root_Z * np.eye(LATENTS, X.size + LATENTS, X.size),
+    ]
+    target = np.concatenate([root_Y * array(y), np.zeros(X.size + LATENTS)])
+    return J, np.linalg.lstsq(np.vstack(rows), target, rcond=None)[0]
+
+
+def run(J, x, *, own=0, num_store=5, maxiter=100, tol=1e-15, callback=None):
+    search = WolfeLineSearch(J)
+    H0 = InitialScaling(search, num_store=own)
+    odl.solvers.bfgs_method(
+        J,
+        x,
+        line_search=search,
+        hessinv_estimate=H0,
+        num_store=num_store,
+        maxiter=maxiter,
+        tol=tol,
+        callback=callback,
+    )
+    return search
+
+
+def entries(v):
+    return np.concatenate([array(part) for part in v])
+
+
+# --- Known minimizers --- #
+
+
+@pytest.mark.parametrize(("own", "num_store"), [(0, 3), (0, 5), (0, None), (10, 1)])
+def test_least_squares_on_a_badly_scaled_product(own, num_store):
+    J, solution = least_squares()
+    v = J.domain.zero()
+    search = run(J, v, own=own, num_store=num_store, maxiter=150)
+    assert not search.stalled or search.accepted is None
+    assert entries(v) == pytest.approx(solution, abs=1e-5)
+
+
+def test_identity_as_h0_is_far_behind():
+    J, solution = least_squares()
+    scaled, plain, maxiter = J.domain.zero(), J.domain.zero(), 15
+    run(J, scaled, maxiter=maxiter)
+    odl.solvers.bfgs_method(
+        J, plain, line_search=BacktrackingLineSearch(J), num_store=5, maxiter=maxiter
+    )
+    errors = [np.linalg.norm(entries(v) - solution) for v in (scaled, plain)]
+    assert errors[0] < 0.3 * errors[1]
+
+
+@pytest.mark.parametrize("impl", ["numpy", "pytorch"])
+@pytest.mark.parametrize("own", [0, 5])
+def test_float32(impl, own):
+    J, solution = least_squares(impl, "float32")
+    v = J.domain.zero()
+    run(J, v, own=own, maxiter=150)
+    assert entries(v) == pytest.approx(solution, abs=2e-2)
+
+
+@pytest.mark.parametrize("own", [0, 10])
+def test_rosenbrock(own):
+    J = rosenbrock()
+    x = J.domain.element([-1.2, 1.0, -1.2, 1.0])
+    values = [J(x)]
+    search = run(J, x, own=own, callback=lambda x: values.append(J(x)))
+    assert as_tensor(x).tolist() == pytest.approx([1.0] * 4, abs=1e-5)
+    assert all(np.diff(values) < 0)
+    assert search.function is J
+
+
+# --- H0 --- #
+
+
+def taken_steps(J, v, own, number=6):
+    """The search and H0 of a run of some iterations, and the pair of the last."""
+    search = WolfeLineSearch(J)
+    H0 = InitialScaling(search, num_store=own)
+    odl.solvers.bfgs_method(
+        J,
+        v,
+        line_search=search,
+        hessinv_estimate=H0,
+        num_store=1,
+        maxiter=number,
+    )
+    step = search.accepted
+    return H0, step.size * step.direction, step.after - step.before
+
+
+def test_gamma_by_hand():
+    """H0 = gamma diag(w) fits the last pair in the metric of diag(1 / w)."""
+    J, _ = least_squares()
+    H0, s, y = taken_steps(J, J.domain.zero(), own=0)
+    w = [weight(space) for space in J.domain]
+    squares = sum(a * part.inner(part) for a, part in zip(w, y, strict=True))
+    q = random_element(J.domain, 7)
+    for a, part, result in zip(w, q, H0(q), strict=True):
+        expected = float(s.inner(y)) / squares * a * part
+        assert array(result) == pytest.approx(array(expected))
+
+
+@pytest.mark.parametrize("own", [1, 3, 10])
+def test_pairs_of_its_own(own):
+    """Symmetric, positive, and ``H0 y = s`` for the newest pair."""
+    J, _ = least_squares()
+    H0, s, y = taken_steps(J, J.domain.zero(), own)
+    assert entries(H0(y)) == pytest.approx(entries(s), rel=1e-8, abs=1e-10)
+    a, b = random_element(J.domain, 1), random_element(J.domain, 5)
+    assert H0(a).inner(b) == pytest.approx(a.inner(H0(b)))
+    assert H0.adjoint is H0
+    assert H0(a).inner(a) > 0
+
+
+def test_pairs_here_or_in_the_solver():
+    """The same iterates, with m pairs here and one in ODL, or m in ODL."""
+    for J, x in (
+        (least_squares()[0], least_squares()[0].domain.zero()),
+        (rosenbrock(), odl.rn(4).element([-1.2, 1.0, 0.5, 2.0])),
+    ):
+        here, there = x.copy(), x.copy()
+        run(J, here, own=4, num_store=1, maxiter=8)
+        run(J, there, own=0, num_store=4, maxiter=8)
+        assert (here - there).norm() <= 1e-8 * there.norm()
+
+
+def test_product_of_products():
+    J, _ = least_squares()
+    P = J.domain
+    nested = odl.ProductSpace(P, P[1])
+    functional = J @ odl.ComponentProjection(nested, 0)
+    functional = functional + 3 * f.L2NormSquared(P[1]).translated(
+        P[1].one()
+    ) @ odl.ComponentProjection(nested, 1)
+    x, v = nested.zero(), P.zero()
+    run(functional, x, own=10, num_store=1)
+    run(J, v, own=10, num_store=1)
+    assert (x[0] - v).norm() <= 1e-5 * v.norm()
+    assert (x[1] - P[1].one()).norm() <= 1e-5
+
+
+def a_step(space, s, y):
+    """An accepted step with a given pair."""
+    zero = space.zero()
+    return AcceptedStep(0.5, 2 * space.element(s), zero, zero + space.element(y))
+
+
+def test_which_pairs_are_kept():
+    X = odl.uniform_discr(0, 1, 2)
+    search = WolfeLineSearch(f.L2NormSquared(X))
+    H0, q = InitialScaling(search, num_store=1), X.one()
+
+    def result(step):
+        search.accepted = step
+        return H0(q).asarray().tolist()
+
+    assert result(None) == [0.5, 0.5]  # the weight of X
+    learned = result(a_step(X, [1, 2], [2, 4]))
+    assert learned == pytest.approx([0.5, 0.5])
+    assert result(a_step(X, [1, 2], [-2, -4])) == learned  # negative curvature
+    assert result(a_step(X, [1, 2], [2, -1])) == learned  # none
+    assert result(a_step(X, [0, 0], [0, 0])) == learned
+    assert result(a_step(X, [1, 2], [np.nan, 1])) == learned
+    assert result(a_step(X, [1, 2], [np.inf, 1])) == learned
+    assert result(a_step(X, [0, 1], [0, 4])) == pytest.approx([0.25, 0.25])
+    anisotropic = result(a_step(X, [1, 1], [1, 3]))
+    assert anisotropic != pytest.approx([anisotropic[0]] * 2)
+    forgotten = result(None)  # the pairs, not gamma
+    assert forgotten == pytest.approx([0.4, 0.4])
+
+
+def test_applying_it_twice_learns_once():
+    X = odl.rn(2)
+    search = WolfeLineSearch(f.L2NormSquared(X))
+    H0 = InitialScaling(search, num_store=2)
+    search.accepted = a_step(X, [1, 0], [2, 0])
+    assert H0(X.one()) == H0(X.one())
+    search.accepted = a_step(X, [0, 1], [0, 4])
+    H0(X.one())
+    assert H0(X.one()).asarray() == pytest.approx([0.5, 0.25])
+
+
+def test_argument_is_left_alone():
+    J, _ = least_squares()
+    H0, _, y = taken_steps(J, J.domain.zero(), own=3)
+    copy = y.copy()
+    H0(y)
+    assert y == copy
+
+
+def test_errors_of_h0():
+    X = odl.rn(2)
+    with pytest.raises(TypeError, match=r"`line_search` must be a `WolfeLineSearch`"):
+        InitialScaling(BacktrackingLineSearch(f.L2NormSquared(X)))
+    with pytest.raises(ValueError, match=r"`num_store` must be nonnegative, got -1"):
+        InitialScaling(WolfeLineSearch(f.L2NormSquared(X)), num_store=-1)
+    weighted = odl.ProductSpace(X, 2, weighting=[1.0, 2.0])
+    with pytest.raises(ValueError, match="a product with a constant weighting, got"):
+        InitialScaling(WolfeLineSearch(f.L2NormSquared(weighted)))
+    uneven = odl.rn(2, weighting=[1.0, 2.0])
+    with pytest.raises(ValueError, match="must have a constant weighting"):
+        InitialScaling(WolfeLineSearch(f.L2NormSquared(uneven)))
+
+
+# --- The line search --- #
+
+
+class Recorded(WolfeLineSearch):
+    """Remembers the arguments and steps of all searches."""
+
+    def __init__(self, function, **options):
+        super().__init__(function, **options)
+        self.calls = []
+
+    def __call__(self, x, direction, dir_derivative):
+        step = super().__call__(x, direction, dir_derivative)
+        self.calls.append((x.copy(), direction.copy(), dir_derivative, step))
+        return step
+
+
+@pytest.mark.parametrize("curvature", [0.9, 0.1])
+def test_every_step_fulfils_wolfes_conditions(curvature):
+    J = rosenbrock()
+    search = Recorded(J, curvature=curvature)
+    x = J.domain.element([-1.2, 1.0, 0.5, 2.0])
+    odl.solvers.bfgs_method(
+        J,
+        x,
+        line_search=search,
+        hessinv_estimate=InitialScaling(search),
+        num_store=5,
+        maxiter=30,
+    )
+    assert len(search.calls) >= 20
+    for x, direction, slope, step in search.calls:
+        end = x + step * direction
+        there = J.gradient(end).inner(direction)
+        assert J(end) <= J(x) + 1e-4 * step * slope
+        assert there >= curvature * slope
+        assert step * (there - slope) > 0
+
+
+def test_one_value_and_one_gradient_for_each_step():
+    """Beside the gradients that the solver asks for at the same points."""
+    J = Counted(least_squares()[0])
+    v, steps = J.domain.zero(), []
+    run(J, v, maxiter=12, callback=steps.append)
+    assert len(steps) == 12
+    assert J.values <= 1 + 12 + 4
+    assert J.gradients <= 2 * (1 + 12) + 4
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+@pytest.mark.parametrize("own", [0, 10])
+def test_float32_run_ends_without_evaluations(offset, own):
+    J = least_squares(dtype="float32")[0]
+    J = Counted(J + f.ConstantFunctional(J.domain, offset))
+    v = J.domain.zero()
+    search = run(J, v, own=own, num_store=1 if own else 5, maxiter=200, tol=0.0)
+    assert search.stalled
+    count, value = J.values, J(v)
+    assert count <= 150
+    run_on = [search(v, -J.gradient(v), -1.0) for _ in range(3)]
+    assert run_on == [0.0] * 3
+    assert J.values == count + 1
+    assert value <= J.functional(J.domain.zero())
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_directions_that_do_not_descend(slope):
+    J = Counted(f.L2NormSquared(odl.rn(2)))
+    x, search = J.domain.one(), WolfeLineSearch(J)
+    assert search(x, -2 * x, -8.0) > 0
+    count = J.values
+    assert search(x, x, slope) == 0.0
+    assert J.values == count
+    assert search.accepted is None
+    assert not search.stalled
+    assert search(x, -2 * x, -8.0) > 0
+    assert search.accepted is not None
+
+
+@pytest.mark.parametrize("slope", [float("nan"), float("inf"), -float("inf")])
+def test_slope_that_is_no_number(slope):
+    J = Counted(f.L2NormSquared(odl.rn(2)))
+    search = WolfeLineSearch(J)
+    assert search(J.domain.one(), J.domain.one(), slope) == 0.0
+    assert J.values == J.gradients == 0
+    assert search.stalled
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_search_steps_back_into_the_domain(bad):
+    def value(x):
+        return (x - x.log()).sum() if bool((x > 0).all()) else x.sum() * 0 + bad
+
+    J = Smooth(odl.rn(1), value)
+    x, d = J.domain.element([3.0]), J.domain.element([-50.0])
+    step = WolfeLineSearch(J)(x, d, -50 * 2 / 3)
+    assert 0 < step < 3 / 50
+    assert J(x + step * d) < J(x)
+
+
+def test_gradient_that_is_no_number_is_a_step_too_long():
+    class Partial(f.functional.Functional):
+        def _call(self, x):
+            return float(x[0] ** 2)
+
+        @property
+        def gradient(self):
+            X = self.domain
+
+            class Gradient(odl.Operator):
+                def _call(self, x):
+                    return 2 * x if x[0] > 0.4 else np.nan * x
+
+            return Gradient(X, X)
+
+    J = Partial(odl.rn(1))
+    x = J.domain.one()
+    search = WolfeLineSearch(J)
+    search._is_first = False  # the first trial is 1
+    step = search(x, -0.9 * x, -1.8)
+    assert 0 < step < 0.6 / 0.9
+    assert np.isfinite(float(search.accepted.after[0]))
+
+
+def test_start_that_is_no_number():
+    J = Smooth(odl.rn(1), lambda x: x.sum() * np.nan)
+    x = J.domain.one()
+    search = WolfeLineSearch(J)
+    assert search(x, -1 * x, -1.0) == 0.0
+    run(J, x, maxiter=5)
+    assert x == J.domain.one()
+
+
+def test_short_steps_are_lengthened():
+    J = f.L2NormSquared(odl.rn(1))
+    x, d = J.domain.element([1024.0]), J.domain.element([-1.0])
+    search = WolfeLineSearch(J, curvature=0.1)
+    search._is_first = False  # the first trial is 1
+    step = search(x, d, -2048.0)
+    assert 0.9 * 1024 <= step <= 2048
+
+
+def test_no_curvature_anywhere():
+    """``f(x) = -x``: the longest trial, and nothing to learn from it."""
+    J = Counted(Smooth(odl.rn(1), lambda x: -x.sum()))
+    x = J.domain.zero()
+    search = WolfeLineSearch(J, max_num_iter=5)
+    step = search(x, J.domain.one(), -1.0)
+    assert 1 < step <= 1e4
+    assert search.accepted is None
+    assert J.values <= 6
+
+
+def test_search_leaves_its_arguments_alone():
+    J = rosenbrock()
+    x = J.domain.element([-1.2, 1.0, 0.5, 2.0])
+    direction = -J.gradient(x)
+    copies = x.copy(), direction.copy()
+    search = WolfeLineSearch(J)
+    search(x, direction, -(direction.norm() ** 2))
+    assert (x, direction) == copies
+    direction *= 0  # as ODL's solvers do
+    assert search.accepted.direction == copies[1]
+
+
+@pytest.mark.parametrize("options", [{"curvature": 1e-5}, {"curvature": 1.0}])
+def test_errors_of_the_search(options):
+    J = f.L2NormSquared(odl.rn(1))
+    with pytest.raises(ValueError, match=r"`curvature` must be between `discount` ="):
+        WolfeLineSearch(J, **options)
+    with pytest.raises(ValueError, match="`discount` must be between 0 and 1, got 1"):
+        WolfeLineSearch(J, discount=1)
+    with pytest.raises(NotImplementedError):
+        WolfeLineSearch(f.IndicatorBox(odl.rn(1), 0, 1))
+
+
+# --- The shipped generator --- #
+
+
+@pytest.mark.parametrize(("own", "num_store"), [(0, 5), (10, 1)])
+@pytest.mark.parametrize("view", ["Z", "X x Z"])
+def test_as_good_as_torch(view, own, num_store):
+    p = vae_problem("soft", seed=0)
+    J, start = p.R.latent_objective(p.D, p.lam), p.start
+    if view == "X x Z":
+        P = odl.ProductSpace(p.R.domain, J.domain)
+        J = p.D @ odl.ComponentProjection(P, 0) + p.lam * p.R.joint
+        start = P.element([p.R.generator(start), start])
+    J, x = Counted(J), start.copy()
+    steps = []
+    run(J, x, own=own, num_store=num_store, maxiter=100, callback=steps.append)
+    assert J.values <= 1.3 * len(steps) + 20
+    assert J(x) <= 1.002 * torch_lbfgs(J.functional, start, niter=100)
