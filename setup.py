@@ -17,6 +17,7 @@ def version():
 
 demo = ["matplotlib>=3.9", "scikit-image>=0.25"]
 test = ["pytest>=9.0.2", *demo]
+bench = ["deepinv>=0.5,<0.6"]
 docs = ["furo>=2024.8", "numpydoc>=1.8", "sphinx>=8.1"]
 dev = ["build>=1.2", "codespell>=2.3", "pre-commit>=4.0", "ruff>=0.14", *test, *docs]
 
@@ -61,6 +62,12 @@ setup(
         "safetensors>=0.4",
         "tqdm>=4.66",
     ],
-    extras_require={"demo": demo, "test": test, "docs": docs, "dev": dev},
+    extras_require={
+        "demo": demo,
+        "test": test,
+        "bench": bench,
+        "docs": docs,
+        "dev": dev,
+    },
     entry_points={"console_scripts": ["odl-genreg = odl_genreg.cli:main"]},
 )

@@ -35,6 +35,7 @@ from .regularizer import (  # noqa: E402
 )
 from .result import Reconstruction  # noqa: E402
 from .solvers import BacktrackingLineSearch  # noqa: E402
+from .weight_choice import WeightChoice, choose_weights  # noqa: E402
 
 __version__ = "0.1.0"
 
@@ -44,7 +45,9 @@ __all__ = (
     "Generator",
     "Reconstruction",
     "Resampling",
+    "WeightChoice",
     "checkpoint",
+    "choose_weights",
     "data_fidelity",
     "deviation",
     "forward_operators",

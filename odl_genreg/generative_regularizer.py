@@ -243,8 +243,8 @@ class GenerativeRegularizer(Functional):
         ------
         NotImplementedError
             If the minimum over ``x`` has no closed form: it has for the range
-            constraint, and for the soft constraint with a `squared_l2` of at most
-            ``EliminatedObjective.max_size`` data and a linear operator.
+            constraint, and for the soft constraint with a `squared_l2` of a linear
+            operator.
         """
         F, G, R_Z = self.deviation, self.generator, self.latent_prior
         return eliminate_image(data_fidelity, F, G, R_Z, float(lam), lam * self.mu)

@@ -542,7 +542,7 @@ SOLVERS = [
     (
         lambda: composite(noise_std=torch.ones(3)),
         ValueError,
-        r"`noise_std` must have the shape \(2,\) of the batch of `data`, got \(3,\); use",
+        r"`noise_std` must have the shape \(2,\) of the batch of `data`, got \(3,\)",
     ),
     (
         lambda: composite(noise_std=torch.tensor([1.0, 0.0])),

@@ -370,11 +370,12 @@ def test_total_variation_of_many_counts():
     rng = np.random.default_rng(0)
     counts = [X.element(rng.poisson(rate, X.shape)) for rate in (3.0, 20.0)]
     D = ogr.kullback_leibler(odl.IdentityOperator(X), counts[0], background=1.0)
-    results = total_variation(D, 5.0, data=counts, bounds=(0, None))
+    options = {"bounds": (0, None), "gap_tol": 1e-3}
+    results = total_variation(D, 5.0, data=counts, **options)
     for y, result in zip(counts, results, strict=True):
-        alone = total_variation(D.with_data(y), 5.0, bounds=(0, None))
-        assert result.gap <= 1e-4
-        assert result.objective == pytest.approx(alone.objective, rel=1e-4)
+        alone = total_variation(D.with_data(y), 5.0, **options)
+        assert result.gap <= 1e-3
+        assert result.objective == pytest.approx(alone.objective, rel=1e-3)
 
 
 def test_total_variation_of_fidelities_of_two_kinds():
@@ -410,13 +411,12 @@ def test_total_variation_warns_of_the_images_that_it_gave_up():
 
 
 def test_total_variation_warns_of_an_infinite_objective():
-    """Without bounds the iterates leave the domain of the divergence."""
+    """The first iterate is 0, which cannot explain any counts."""
     X = space()
-    A = odl.MultiplyOperator(X.element(lambda p: p[0]))
-    D = ogr.kullback_leibler(A, 5 * X.one(), background=1.0)
+    D = ogr.kullback_leibler(odl.IdentityOperator(X), 5 * X.one())
     with pytest.warns(RuntimeWarning, match="got a gap of inf after 1 iterations"):
         result = total_variation(D, 1.0, maxiter=1)
-    assert (result.gap, result.niter) == (np.inf, 1)
+    assert result[1:] == (np.inf, np.inf, 1)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

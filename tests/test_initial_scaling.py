@@ -9,9 +9,7 @@ from odl import functionals as f
 
 from generators import (
     LATENTS,
-    DenseOperator,
     array,
-    forward_operator,
     image_space,
     latent_space,
     random_element,
@@ -50,14 +48,18 @@ class Counted(f.functional.Functional):
 
 
 class Smooth(f.functional.Functional):
-    """Functional of a torch function of the entries."""
+    """Functional given by a torch function of the entries, of each factor."""
 
     def __init__(self, space, function):
         super().__init__(space)
         self.function = function
 
+    def tensors(self, x):
+        parts = x if isinstance(self.domain, odl.ProductSpace) else [x]
+        return [as_tensor(part) for part in parts]
+
     def _call(self, x):
-        return float(self.function(as_tensor(x)))
+        return float(self.function(*self.tensors(x)))
 
     @property
     def gradient(self):
@@ -68,47 +70,51 @@ class Smooth(f.functional.Functional):
                 super().__init__(functional.domain, functional.domain)
 
             def _call(self, x):
-                leaf = as_tensor(x).clone().requires_grad_()
-                (g,) = torch.autograd.grad(functional.function(leaf), leaf)
-                return as_element(self.range, g / weight(self.range))
+                leaves = [t.clone().requires_grad_() for t in functional.tensors(x)]
+                rows = torch.autograd.grad(functional.function(*leaves), leaves)
+                X = self.domain
+                if not isinstance(X, odl.ProductSpace):
+                    return as_element(X, rows[0] / weight(X))
+                pairs = zip(X, rows, strict=True)
+                return X.element([as_element(s, g / weight(s)) for s, g in pairs])
 
         return Gradient()
 
 
-def rosenbrock(space=None):
-    space = odl.rn(4) if space is None else space
-
+def rosenbrock():
     def value(x):
         return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
 
-    return Smooth(space, value)
+    return Smooth(odl.rn(4), value)
 
 
-def least_squares(impl="numpy", dtype="float64", lam=5.0):
-    """``|A x - y|_Y^2 + lam (|x - B z|_X^2 + 0.1 |z|_Z^2)`` and its minimizer."""
+def least_squares(impl="numpy", dtype="float64", scale=1.0):
+    """``|A x' - y|^2 + |x' - B z|^2 + |z|^2``, ``x' = scale x``, and its minimizer."""
     X, Z = image_space(impl, dtype), latent_space(impl, dtype)
-    P = odl.ProductSpace(X, Z)
-    A = forward_operator(X, size=40)
-    B = DenseOperator(np.random.default_rng(1).normal(size=(X.size, LATENTS)), Z, X)
-    y = A(random_element(X, 2))
-    misfit = f.L2NormSquared(A.range).translated(y) @ A
-    leave = odl.ReductionOperator(odl.IdentityOperator(X), -1.0 * B)
-    on_x, on_z = odl.ComponentProjection(P, 0), odl.ComponentProjection(P, 1)
-    J = misfit @ on_x + lam * (
-        f.L2NormSquared(X) @ leave + 0.1 * f.L2NormSquared(Z) @ on_z
-    )
-    root_Y, root_X, root_Z = (weight(space) ** 0.5 for space in (A.range, X, Z))
-    eye, zeros = np.eye(X.size), np.zeros((A.range.size, LATENTS))
+    source = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        tensor = torch.randn(shape, generator=source, dtype=torch.float64)
+        return tensor.to(as_tensor(X.zero()).dtype)
+
+    A, B, y = normal(40, X.size), normal(X.size, LATENTS), normal(40)
+    A /= 8
+
+    def value(x, z):
+        x = scale * x.flatten()
+        return ((A @ x - y) ** 2).sum() + ((x - B @ z) ** 2).sum() + (z**2).sum()
+
     rows = [
-        np.hstack([root_Y * A.matrix, zeros]),
-        lam**0.5 * root_X * np.hstack([eye, -B.matrix]),
-        (0.1 * lam) ** 0.5 * root_Z * np.eye(LATENTS, X.size + LATENTS, X.size),
+        torch.cat([scale * A, torch.zeros(40, LATENTS)], 1),
+        torch.cat([scale * torch.eye(X.size), -B], 1),
+        torch.cat([torch.zeros(LATENTS, X.size), torch.eye(LATENTS)], 1),
     ]
-    target = np.concatenate([root_Y * array(y), np.zeros(X.size + LATENTS)])
-    return J, np.linalg.lstsq(np.vstack(rows), target, rcond=None)[0]
+    target = torch.cat([y, torch.zeros(X.size + LATENTS)])
+    solution = np.linalg.lstsq(torch.cat(rows).numpy(), target.numpy(), rcond=None)[0]
+    return Smooth(odl.ProductSpace(X, Z), value), solution
 
 
-def run(J, x, *, own=0, num_store=5, maxiter=100, tol=1e-15, callback=None):
+def run(J, x, *, own=0, num_store=5, maxiter=100, callback=None):
     search = WolfeLineSearch(J)
     H0 = InitialScaling(search, num_store=own)
     odl.solvers.bfgs_method(
@@ -118,7 +124,6 @@ def run(J, x, *, own=0, num_store=5, maxiter=100, tol=1e-15, callback=None):
         hessinv_estimate=H0,
         num_store=num_store,
         maxiter=maxiter,
-        tol=tol,
         callback=callback,
     )
     return search
@@ -131,24 +136,29 @@ def entries(v):
 # --- Known minimizers --- #
 
 
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize(("own", "num_store"), [(0, 3), (0, 5), (0, None), (10, 1)])
-def test_least_squares_on_a_badly_scaled_product(own, num_store):
-    J, solution = least_squares()
+def test_least_squares_on_a_badly_scaled_product(own, num_store, scale):
+    J, solution = least_squares(scale=scale)
     v = J.domain.zero()
-    search = run(J, v, own=own, num_store=num_store, maxiter=150)
-    assert not search.stalled or search.accepted is None
-    assert entries(v) == pytest.approx(solution, abs=1e-5)
+    run(J, v, own=own, num_store=num_store, maxiter=120)
+    assert np.linalg.norm(entries(v) - solution) <= 1e-4 * np.linalg.norm(solution)
 
 
-def test_identity_as_h0_is_far_behind():
-    J, solution = least_squares()
-    scaled, plain, maxiter = J.domain.zero(), J.domain.zero(), 15
-    run(J, scaled, maxiter=maxiter)
-    odl.solvers.bfgs_method(
-        J, plain, line_search=BacktrackingLineSearch(J), num_store=5, maxiter=maxiter
-    )
-    errors = [np.linalg.norm(entries(v) - solution) for v in (scaled, plain)]
-    assert errors[0] < 0.3 * errors[1]
+@pytest.mark.parametrize("scale", [0.1, 10.0])
+def test_identity_as_h0_is_behind(scale):
+    J, solution = least_squares(scale=scale)
+    least = J(as_point(J.domain, solution))
+    scaled, plain = J.domain.zero(), J.domain.zero()
+    run(J, scaled, maxiter=50)
+    search = WolfeLineSearch(J)
+    odl.solvers.bfgs_method(J, plain, line_search=search, num_store=5, maxiter=50)
+    assert J(scaled) - least <= 0.1 * (J(plain) - least)
+
+
+def as_point(P, vector):
+    parts = np.split(vector, [P[0].size])
+    return P.element([part.reshape(X.shape) for X, part in zip(P, parts, strict=True)])
 
 
 @pytest.mark.parametrize("impl", ["numpy", "pytorch"])
@@ -156,8 +166,8 @@ def test_identity_as_h0_is_far_behind():
 def test_float32(impl, own):
     J, solution = least_squares(impl, "float32")
     v = J.domain.zero()
-    run(J, v, own=own, maxiter=150)
-    assert entries(v) == pytest.approx(solution, abs=2e-2)
+    run(J, v, own=own, maxiter=100)
+    assert np.linalg.norm(entries(v) - solution) <= 1e-2 * np.linalg.norm(solution)
 
 
 @pytest.mark.parametrize("own", [0, 10])
@@ -174,8 +184,50 @@ def test_rosenbrock(own):
 # --- H0 --- #
 
 
+def a_step(space, s, y):
+    """An accepted step with a given pair."""
+    zero = space.zero()
+    return AcceptedStep(0.5, 2 * space.element(s), zero, zero + space.element(y))
+
+
+def test_one_space_has_the_usual_factor():
+    """``<s, y> / <y, y>`` of the last pair."""
+    X, Z = image_space(), latent_space()
+    for space in (X, Z):
+        search = WolfeLineSearch(f.L2NormSquared(space))
+        H0, q = InitialScaling(search), random_element(space, 5)
+        assert array(H0(q)) == pytest.approx(weight(space) * array(q))
+        for seed in range(3):
+            s = random_element(space, seed)
+            y = s + 0.1 * random_element(space, seed + 10)
+            search.accepted = a_step(space, s, y)
+            gamma = float(s.inner(y) / y.inner(y))
+            assert array(H0(q)) == pytest.approx(gamma * array(q))
+
+
+def test_blocks_are_scaled_by_the_diagonal_of_a_bfgs_update():
+    """Against dense matrices in plain sums."""
+    P = odl.ProductSpace(image_space(), latent_space())
+    sizes, w = [63, 3], [0.06, 2.0]
+    plain = np.repeat(w, sizes)
+    search = WolfeLineSearch(f.L2NormSquared(P))
+    H0, gammas = InitialScaling(search), np.ones(66)
+    for seed in range(3):
+        s = random_element(P, seed)
+        y = P.element([3 * s[0], 50 * s[1]]) + random_element(P, seed + 10)
+        search.accepted = a_step(P, s, y)
+        a, b = entries(s), plain * entries(y)
+        gammas *= (a @ b) / (b @ (gammas * b))
+        B = np.diag(1 / gammas)
+        B = B - np.outer(B @ a, B @ a) / (a @ B @ a) + np.outer(b, b) / (a @ b)
+        means = [part.mean() for part in np.split(np.diag(B), [63])]
+        gammas = 1 / np.repeat(means, sizes)
+        q = random_element(P, 7)
+        assert entries(H0(q)) == pytest.approx(gammas * plain * entries(q))
+
+
 def taken_steps(J, v, own, number=6):
-    """The search and H0 of a run of some iterations, and the pair of the last."""
+    """Return H0 after some iterations, with the pair of the last."""
     search = WolfeLineSearch(J)
     H0 = InitialScaling(search, num_store=own)
     odl.solvers.bfgs_method(
@@ -188,18 +240,6 @@ def taken_steps(J, v, own, number=6):
     )
     step = search.accepted
     return H0, step.size * step.direction, step.after - step.before
-
-
-def test_gamma_by_hand():
-    """H0 = gamma diag(w) fits the last pair in the metric of diag(1 / w)."""
-    J, _ = least_squares()
-    H0, s, y = taken_steps(J, J.domain.zero(), own=0)
-    w = [weight(space) for space in J.domain]
-    squares = sum(a * part.inner(part) for a, part in zip(w, y, strict=True))
-    q = random_element(J.domain, 7)
-    for a, part, result in zip(w, q, H0(q), strict=True):
-        expected = float(s.inner(y)) / squares * a * part
-        assert array(result) == pytest.approx(array(expected))
 
 
 @pytest.mark.parametrize("own", [1, 3, 10])
@@ -227,24 +267,33 @@ def test_pairs_here_or_in_the_solver():
 
 
 def test_product_of_products():
+    """The same iterates on ``(X x Z) x Z`` as on ``X x Z x Z``."""
     J, _ = least_squares()
-    P = J.domain
-    nested = odl.ProductSpace(P, P[1])
-    functional = J @ odl.ComponentProjection(nested, 0)
-    functional = functional + 3 * f.L2NormSquared(P[1]).translated(
-        P[1].one()
-    ) @ odl.ComponentProjection(nested, 1)
-    x, v = nested.zero(), P.zero()
-    run(functional, x, own=10, num_store=1)
-    run(J, v, own=10, num_store=1)
-    assert (x[0] - v).norm() <= 1e-5 * v.norm()
-    assert (x[1] - P[1].one()).norm() <= 1e-5
+    X, Z = J.domain
+    flat, nested = odl.ProductSpace(X, Z, Z), odl.ProductSpace(J.domain, Z)
 
+    def value(x, z, u):
+        return J.function(x, z) + ((u - z) ** 2).sum() + (u**4).sum()
 
-def a_step(space, s, y):
-    """An accepted step with a given pair."""
-    zero = space.zero()
-    return AcceptedStep(0.5, 2 * space.element(s), zero, zero + space.element(y))
+    class Nested(f.functional.Functional):
+        def _call(self, v):
+            return functional(flat.element([*v[0], v[1]]))
+
+        @property
+        def gradient(self):
+            class Gradient(odl.Operator):
+                def _call(self, v):
+                    x, z, u = functional.gradient(flat.element([*v[0], v[1]]))
+                    return nested.element([[x, z], u])
+
+            return Gradient(nested, nested)
+
+    functional = Smooth(flat, value)
+    v, w = flat.one(), nested.one()
+    run(functional, v, own=5, num_store=1, maxiter=10)
+    run(Nested(nested), w, own=5, num_store=1, maxiter=10)
+    for a, b in zip(v, [*w[0], w[1]], strict=True):
+        assert array(a) == pytest.approx(array(b))
 
 
 def test_which_pairs_are_kept():
@@ -265,10 +314,8 @@ def test_which_pairs_are_kept():
     assert result(a_step(X, [1, 2], [np.nan, 1])) == learned
     assert result(a_step(X, [1, 2], [np.inf, 1])) == learned
     assert result(a_step(X, [0, 1], [0, 4])) == pytest.approx([0.25, 0.25])
-    anisotropic = result(a_step(X, [1, 1], [1, 3]))
-    assert anisotropic != pytest.approx([anisotropic[0]] * 2)
-    forgotten = result(None)  # the pairs, not gamma
-    assert forgotten == pytest.approx([0.4, 0.4])
+    assert result(a_step(X, [1, 1], [1, 3])) != pytest.approx([0.4, 0.4])
+    assert result(None) == pytest.approx([0.4, 0.4])  # forgets the pairs, not gamma
 
 
 def test_applying_it_twice_learns_once():
@@ -358,7 +405,7 @@ def test_float32_run_ends_without_evaluations(offset, own):
     J = least_squares(dtype="float32")[0]
     J = Counted(J + f.ConstantFunctional(J.domain, offset))
     v = J.domain.zero()
-    search = run(J, v, own=own, num_store=1 if own else 5, maxiter=200, tol=0.0)
+    search = run(J, v, own=own, num_store=1 if own else 5, maxiter=200)
     assert search.stalled
     count, value = J.values, J(v)
     assert count <= 150
@@ -486,7 +533,7 @@ def test_errors_of_the_search(options):
 @pytest.mark.parametrize("view", ["Z", "X x Z"])
 def test_as_good_as_torch(view, own, num_store):
     p = vae_problem("soft", seed=0)
-    J, start = p.R.latent_objective(p.D, p.lam), p.start
+    J, start = p.R.latent_objective(p.D, p.lam), p.z
     if view == "X x Z":
         P = odl.ProductSpace(p.R.domain, J.domain)
         J = p.D @ odl.ComponentProjection(P, 0) + p.lam * p.R.joint

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from ..data_fidelity import SquaredL2
-from ..torch_bridge import as_tensor, batch_proximal, batch_value, weight
+from ..torch_bridge import as_tensor, batch_proximal, batch_value, torch_dtype, weight
 
 __all__ = ("AnyTerm", "SquaredTerm", "data_term")
 
@@ -16,8 +16,8 @@ __all__ = ("AnyTerm", "SquaredTerm", "data_term")
 def data_term(fidelities: Sequence):
     """Return the batched functions of ``f_b = on_data`` of some data fidelities.
 
-    Everything is in plain sums, ``f^*(q) = sup_v sum_i q_i v_i - f(v)``, on tensors
-    ``(batch, Y.size)`` of the dtype of ``Y``; values are float64.
+    Everything is in plain sums, ``f^*(q) = sup_v sum_i q_i v_i - f(v)``, on float64
+    tensors ``(batch, Y.size)``.
 
     Parameters
     ----------
@@ -46,7 +46,8 @@ class SquaredTerm:
 
     def __init__(self, fidelities):
         """Initialize a new instance; see `data_term`."""
-        self._y = torch.stack([as_tensor(D.data).reshape(-1) for D in fidelities])
+        y = torch.stack([as_tensor(D.data).reshape(-1) for D in fidelities])
+        self._dtype, self._y = y.dtype, y.double()
         self._variance = self._y.new_tensor([[D.noise_std**2] for D in fidelities])
 
     def __getitem__(self, chosen):
@@ -57,16 +58,15 @@ class SquaredTerm:
 
     def value(self, v):
         """Return ``f_b(v_b)``."""
-        return ((v.double() - self._y) ** 2 / (2 * self._variance)).sum(1)
+        return ((v - self._y) ** 2 / (2 * self._variance)).sum(1)
 
     def conjugate(self, q):
         """Return ``f_b^*(q_b) = sum_i sigma_b^2 q_i^2 / 2 + q_i y_i``."""
-        q = q.double()
         return (q * (self._variance / 2 * q + self._y)).sum(1)
 
     def dual_point(self, q):
-        """Return a point beside ``q`` where ``f_b^*`` is finite: ``q``."""
-        return q
+        """Return ``q`` rounded to the dtype of ``Y``."""
+        return q.to(self._dtype).double()
 
     def dual_proximal(self, step, q):
         """Return ``prox_{step_b f_b^*}(q_b)``, ``step`` of shape ``(batch, 1)``."""
@@ -76,7 +76,8 @@ class SquaredTerm:
 class AnyTerm:
     """``f_b`` any functionals whose conjugates have values and proximals; one by one.
 
-    With the inner product ``w_Y sum_i`` of ODL, ``f^*(q) = f^*_ODL(q / w_Y)``.
+    With the inner product ``w_Y sum_i`` of ODL, ``f^*(q) = f^*_ODL(q / w_Y)``. They are
+    evaluated in the dtype of ``Y``.
     """
 
     def __init__(self, fidelities):
@@ -96,15 +97,16 @@ class AnyTerm:
 
     def value(self, v):
         """Return ``f_b(v_b)``."""
-        return self._one_by_one(self._values, v).double()
+        return self._one_by_one(self._values, v)
 
     def conjugate(self, q):
         """Return ``f_b^*(q_b)``."""
-        return self._one_by_one(self._conjugates, q / weight(self._space)).double()
+        return self._one_by_one(self._conjugates, q / weight(self._space))
 
     def dual_point(self, q):
-        """Return a point beside ``q`` where ``f_b^*`` is finite, rounding or not."""
-        return q * (1 - 4 * torch.finfo(q.dtype).eps)
+        """Return a point beside ``q``, rounded, where ``f_b^*`` is finite after all."""
+        dtype = torch_dtype(self._space)
+        return (q * (1 - 4 * torch.finfo(dtype).eps)).to(dtype).double()
 
     def dual_proximal(self, step, q):
         """Return ``prox_{step_b f_b^*}(q_b)``, ``step`` of shape ``(batch, 1)``."""
@@ -114,5 +116,6 @@ class AnyTerm:
         return w * self._one_by_one(proximals, q / w).reshape(q.shape)
 
     def _one_by_one(self, functions, rows):
-        rows = rows.reshape(-1, 1, *self._space.shape)
-        return torch.cat([f(row) for f, row in zip(functions, rows, strict=True)])
+        rows = rows.to(torch_dtype(self._space)).reshape(-1, 1, *self._space.shape)
+        results = [f(row) for f, row in zip(functions, rows, strict=True)]
+        return torch.cat(results).double()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Total variation of many images at once by a primal-dual method with its gap."""
+"""A primal-dual method for the total variation of many images, with their gaps."""
 
 import copy
 import math
@@ -31,8 +31,12 @@ class PrimalDualBatch:
         p^+ &= P_{|\cdot| \le \alpha}(p + \sigma \nabla (2 x^+ - x)) \\
         (x, q, p) &\leftarrow (x, q, p) + \rho (x^+ - x, q^+ - q, p^+ - p)
 
-    with ``s`` such that ``s A`` and ``grad`` have one norm, ``tau sigma`` times the
-    norm of both together, squared, equal to 1, and ``tau / sigma`` for each image.
+    ``s A`` and ``grad`` have one norm; ``tau sigma ||(s A, grad)||^2 = 1``. Each image
+    has its own ratio ``tau / sigma``, whose root moves towards the ratio of the ways
+    that ``x`` and ``(q / s, p)`` have gone, less and less: so the method converges.
+
+    Variables are float64: in float32 they do not move where a step is short, and the
+    gap stalls. ``A`` is applied in the dtype of its spaces.
 
     References
     ----------
@@ -63,23 +67,25 @@ class PrimalDualBatch:
         X = operator.domain
         gradient = odl.Gradient(X, pad_mode="symmetric")
         self.term, self.alpha, self.bounds = term, alpha, bounds
-        self._forward, self._transpose = batch_products(operator)
-        self._grad, self._grad_transpose = batch_products(gradient)
         self._dtype = torch_dtype(X)
+        self._forward, self._transpose = _in_float64(operator)
+        self._grad, self._grad_transpose = batch_products(gradient)
         start = _random_images(X, 4)
         grad_norm = 2 * math.hypot(*(1 / float(side) for side in X.cell_sides))
         A_norm = _norm(lambda x: self._transpose(self._forward(x)), start, niter=10)
         self._scale = grad_norm / A_norm if A_norm > 0 else 1.0
         # The power method comes from below; 2 % make up for it.
         self._norm = 1.02 * _norm(self._normal, start, niter=50)
-        guess = self._scaled_back_projection(data)
-        self._size = guess.abs().amax(1).double()
+        guess = self._scaled_back_projection(data.double())
+        self._size = guess.abs().amax(1)
         ratio = 0.1 * guess.square().mean(1, keepdim=True).sqrt() / alpha
-        self._ratio = torch.where(ratio > 0, ratio, 1.0).double()
-        # x in float64: with a small tau it would not move in float32.
-        x, q = torch.zeros_like(guess, dtype=torch.float64), torch.zeros_like(data)
-        p = guess.new_zeros(len(data), gradient.range.size)
-        self._point = self._relaxed = self._last = (x, q, p)
+        self._ratio = torch.where(ratio > 0, ratio, 1.0)
+        self._relaxed = (
+            torch.zeros_like(guess),
+            guess.new_zeros(data.shape),
+            guess.new_zeros(len(data), gradient.range.size),
+        )
+        self._point = self._last = self._relaxed
         self._change = STEP_CHANGE
 
     def __getitem__(self, chosen):
@@ -99,22 +105,21 @@ class PrimalDualBatch:
     def iterate(self, niter: int):
         """Do some iterations, then adapt the ratios of the step sizes."""
         tau, sigma = self._ratio / self._norm, 1 / (self._ratio * self._norm)
-        sigma_q = (self._scale**2 * sigma).to(self._point[1].dtype)
-        sigma_p = sigma.to(self._dtype)
+        sigma_q = self._scale**2 * sigma
         for _ in range(niter):
             x, q, p = self._relaxed
             x_new = x - tau * (self._transpose(q) + self._grad_transpose(p))
             x_new = x_new.clamp(*self.bounds)
-            ahead = (2 * x_new - x).to(self._dtype)
+            ahead = 2 * x_new - x
             q_new = self.term.dual_proximal(sigma_q, q + sigma_q * self._forward(ahead))
-            p_new = self._ball(p + sigma_p * self._grad(ahead))
+            p_new = self._ball(p + sigma * self._grad(ahead))
             self._point = x_new, q_new, p_new
             self._relaxed = tuple(
                 torch.lerp(old, new, RELAXATION)
                 for old, new in zip(self._relaxed, self._point, strict=True)
             )
         way_x, way_q, way_p = (
-            (new.double() - old).square().sum(1, keepdim=True)
+            (new - old).square().sum(1, keepdim=True)
             for new, old in zip(self._relaxed, self._last, strict=True)
         )
         change = (way_x / (way_q / self._scale**2 + way_p)).sqrt() / self._ratio
@@ -125,8 +130,7 @@ class PrimalDualBatch:
 
     def gap_and_objective(self):
         """Return bounds of ``objective - minimum``, and the objective, in float64."""
-        x, q, p = self.x, self.term.dual_point(self._point[1]), self._point[2]
-        p = self._ball(p.double())
+        x, q, p = self.x.double(), self.term.dual_point(self._point[1]), self._point[2]
         z = -(self._transpose(q) + self._grad_transpose(p))
         size = 2 * torch.maximum(x.abs().amax(1), self._size)
         low, high = (
@@ -134,7 +138,7 @@ class PrimalDualBatch:
             for sign, bound in zip((-1, 1), self.bounds, strict=True)
         )
         box = torch.maximum(low[:, None] * z, high[:, None] * z).sum(1)
-        variation = self._lengths(self._grad(x.double())).sum((1, 2))
+        variation = self._lengths(self._grad(x)).sum((1, 2))
         objective = self.term.value(self._forward(x)) + self.alpha * variation
         return objective + self.term.conjugate(q) + box, objective
 
@@ -165,8 +169,18 @@ class PrimalDualBatch:
 
 def _random_images(X, count):
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(count, X.size, generator=generator, dtype=torch_dtype(X))
+    images = torch.randn(count, X.size, generator=generator, dtype=torch.float64)
     return images.to(torch_device(X))
+
+
+def _in_float64(operator):
+    """Return ``x -> A x`` and ``y -> A^T y`` from and to float64."""
+    x_dtype, y_dtype = torch_dtype(operator.domain), torch_dtype(operator.range)
+    forward, transpose = batch_products(operator)
+    return (
+        lambda x: forward(x.to(x_dtype)).double(),
+        lambda y: transpose(y.to(y_dtype)).double(),
+    )
 
 
 def _norm(normal, x, niter):

@@ -97,8 +97,8 @@ def total_variation(
     in plain sums, where the dual variables are feasible by construction,
     ``|p_i|_2 <= beta w_X``. Where there is no bound, the maximum is over twice the
     largest value of the image and of a scaled back-projection: it certifies ``x`` among
-    the images of at most this size. Sums and gradients are in float64, ``A`` is applied
-    in the dtype of ``X``.
+    the images of at most this size. It is computed for the result as returned, in
+    float64, ``A`` in the dtype of its spaces.
 
     Examples
     --------
@@ -132,18 +132,23 @@ def total_variation(
         niter += chunk
         batch.iterate(chunk)
         gaps, objectives = batch.gap_and_objective()
-        stay = ~(gaps <= gap_tol * objectives)
+        gaps = _relative(gaps, objectives)
+        stay = gaps > gap_tol
         if niter == maxiter:
-            _warn(gaps / objectives, stay, gap_tol, niter)
+            _warn(gaps, stay, gap_tol, niter)
             stay = torch.zeros_like(stay)
         for row in (~stay).nonzero()[:, 0].tolist():
-            x = batch.x[row].reshape(A.domain.shape).clone()
-            objective, gap = float(objectives[row]), float(gaps[row])
-            gap = max(gap, 0.0) and (gap / objective if objective > 0 else math.inf)
-            x = as_element(A.domain, x)
-            results[left[row]] = TotalVariationResult(x, objective, gap, niter)
+            x = as_element(A.domain, batch.x[row].reshape(A.domain.shape).clone())
+            numbers = float(objectives[row]), float(gaps[row]), niter
+            results[left[row]] = TotalVariationResult(x, *numbers)
         left, batch = left[stay.cpu()], batch[stay]
     return results if several else results[0]
+
+
+def _relative(gaps, objectives):
+    """Return ``gap / objective``, infinite where nothing is known."""
+    ratios = torch.where(gaps > 0, gaps / objectives, 0 * gaps)
+    return torch.where(ratios >= 0, ratios, math.inf)
 
 
 def _warn(gaps, missed, gap_tol, niter):

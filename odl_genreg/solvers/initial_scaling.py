@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """H0: the initial inverse Hessian that ODL's quasi-Newton methods lack."""
 
+import math
 from collections import deque
 
 import odl
@@ -17,27 +18,34 @@ class InitialScaling(odl.Operator):
 
     Without pairs of its own, on a product ``X_1 x ... x X_n`` of spaces,
 
-        ``H0 = gamma * diag(w_1, ..., w_n)``,    ``gamma = <s, y> / <y, diag(w) y>``
+        ``H0 = diag(gamma_1 w_1, ..., gamma_n w_n)``
 
-    with the weights ``w_i`` of the spaces and, from the last step, ``s`` and the
-    change ``y`` of the gradient. With ``num_store`` pairs it is the matrix of L-BFGS
-    built on that.
+    with the weights ``w_i`` of the spaces. On one space ``gamma w = <s, y> / <y, y>``
+    for the last step ``s`` and the change ``y`` of the gradient. With ``num_store``
+    pairs it is the matrix of L-BFGS built on that.
 
     Notes
     -----
-    A gradient in ``X_i`` is ``1 / w_i`` times that in plain sums: H0 = I sees blocks
-    out of scale by the ratios of the weights, 196 for images of 28 x 28 pixels on
-    [-1, 1]^2 beside latents. See [NW2006], section 7.2, for ``gamma``.
+    Blocks can be far out of scale: gradients in ``X_i`` are ``1 / w_i`` times those in
+    plain sums, and a generator adds its own factor. A step takes the numbers
+    ``gamma_i`` to those of
+
+        ``B = BFGS update of diag(1 / gamma_i)`` by ``s, y``, in plain sums,
+
+    ``1 / gamma_i`` the mean of the diagonal of ``B`` in a block; before, they are
+    scaled to ``<y, H0 y> = <s, y>``. At first all are 1. This is the update of [GL1989]
+    with means; on one space it is the usual factor.
 
     Pairs that are kept here, on plain tensors, cost a tenth of those that ODL keeps,
     and ones without positive curvature are left out. They include the newest, and an
-    update of H0 by that one changes nothing: give ``num_store=1`` to ODL.
+    update by that one changes nothing then: give ``num_store=1`` to ODL.
 
     When a search finds no step, ODL's L-BFGS forgets its pairs, and so does this.
 
     References
     ----------
-    [NW2006] Nocedal J, and Wright S J. *Numerical optimization*. Springer, 2006.
+    [GL1989] Gilbert J C, and Lemarechal C. *Some numerical experiments with
+    variable-storage quasi-Newton algorithms*. Mathematical Programming, 1989.
     """
 
     def __init__(self, line_search: WolfeLineSearch, num_store: int = 0):
@@ -86,8 +94,9 @@ class InitialScaling(odl.Operator):
         domain = line_search.function.domain
         super().__init__(domain, domain, linear=True)
         self.line_search, self.num_store = line_search, int(num_store)
-        self._weights = _weights(domain)
-        self._gamma, self._pairs, self._seen = 1.0, deque(maxlen=self.num_store), None
+        self._weights, self._sizes = zip(*_blocks(domain), strict=True)
+        self._gammas = [1.0] * len(self._sizes)
+        self._pairs, self._seen = deque(maxlen=self.num_store), None
 
     @property
     def adjoint(self):
@@ -100,10 +109,14 @@ class InitialScaling(odl.Operator):
         for s, y, rho in reversed(self._pairs):
             coefficients.append(rho * torch.dot(s, r))
             r = r - coefficients[-1] * y
-        r = self._gamma * r
+        parts = zip(self._gammas, r.split(self._sizes), strict=True)
+        r = torch.cat([gamma * part for gamma, part in parts])
         for (s, y, rho), c in zip(self._pairs, reversed(coefficients), strict=True):
             r = r + (c - rho * torch.dot(y, r)) * s
-        return _element(self.range, r)
+        # A solver adds 0 * r to its point where the step is 0.
+        return _element(
+            self.range, r if bool(r.isfinite().all()) else torch.zeros_like(r)
+        )
 
     def _learn(self, step):
         if step is self._seen:
@@ -114,28 +127,47 @@ class InitialScaling(odl.Operator):
             return
         s = step.size * _flatten(step.direction)
         y = self._plain_gradient(step.after) - self._plain_gradient(step.before)
-        sy, yy = torch.dot(s, y), torch.dot(y, y)
-        gamma, rho = sy / yy, 1 / sy
-        if sy > 1e-8 * s.norm() * yy.sqrt() and gamma.isfinite() and rho.isfinite():
-            self._gamma = gamma
-            self._pairs.append((s, y, rho))
+        ss, yy, sy = self._squares(s), self._squares(y), float(torch.dot(s, y))
+        # False for numbers that are not finite, or vanish.
+        if math.inf > sy > 1e-8 * math.sqrt(sum(ss) * sum(yy)) > 0:
+            self._gammas = _updated(self._gammas, self._sizes, ss, yy, sy)
+            self._pairs.append((s, y, 1 / sy))
+
+    def _squares(self, v):
+        """Return the sum of squares of each block."""
+        return [float(torch.dot(part, part)) for part in v.double().split(self._sizes)]
 
     def _plain_gradient(self, g):
         """Return the gradient in plain sums, as one vector."""
         return _flatten(g, self._weights)
 
 
-def _weights(space):
-    """Return the weight of each factor of a product, also of products of products."""
+def _updated(gammas, sizes, ss, yy, sy):
+    """Return the mean diagonal of a BFGS update in each block, inverted."""
+    fit = sum(gamma * b for gamma, b in zip(gammas, yy, strict=True)) / sy
+    gammas = [gamma / fit for gamma in gammas]
+    length = sum(a / gamma for gamma, a in zip(gammas, ss, strict=True))
+    means = [
+        (1 - a / (gamma * length * size)) / gamma + b / (sy * size)
+        for gamma, size, a, b in zip(gammas, sizes, ss, yy, strict=True)
+    ]
+    # A block of one entry may be left without curvature by rounding.
+    return [
+        1 / max(mean, 1e-3 / gamma) for gamma, mean in zip(gammas, means, strict=True)
+    ]
+
+
+def _blocks(space):
+    """Return weight and size of each factor of a product, also of nested ones."""
     if not isinstance(space, odl.ProductSpace):
-        return [weight(space)]
+        return [(weight(space), space.size)]
     const = getattr(space.weighting, "const", None)
     if const is None:
         raise ValueError(
             "`line_search.function` must be defined on a product with a constant "
             f"weighting, got {space!r}; build it without `weighting`."
         )
-    return [const * w for part in space for w in _weights(part)]
+    return [(const * w, size) for part in space for w, size in _blocks(part)]
 
 
 def _tensors(x):
