@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """The stages of `reconstruct`, without its set-up, and the objective over time."""
 
+import math
 import time
 
 import torch
@@ -65,6 +66,11 @@ def ours(case, z: torch.Tensor) -> Trajectory:
     trajectory.record(value)
     solution = solve(z[None], trajectory.record)
     trajectory.record(float(solution.values))
+    *x, z = solution.blocks
+    with torch.no_grad():
+        value = case.objective(*(image[0] for image in x), z).item()
+    if not math.isclose(value, trajectory.best, rel_tol=1e-3):
+        raise ValueError(f"the objective must be {value}, got {trajectory.best}")
     return trajectory
 
 

@@ -67,7 +67,7 @@ def total_variation(
     bounds : pair, optional
         ``(lower, upper)``, floats or None; without it, images are not constrained.
     gap_tol : positive float, optional
-        Stop at this relative primal-dual gap. In float32, less than 1e-6 may not be
+        Stop at this relative primal-dual gap. In float32, less than 1e-5 may not be
         reached.
     maxiter : positive int, optional
         Stop after this number of iterations, with a warning.
