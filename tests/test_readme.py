@@ -48,6 +48,7 @@ def test_readme_reconstructs_a_digit(capsys):
     y += A.range.element(sigma * np.random.default_rng(0).standard_normal(y.shape))
     x0 = fbp(A, y, bounds=(0, 1))
     names = {"x0": x0.copy(), "y": y, "sigma": sigma, "lam": 1e4}
+    names |= {"y1": y, "y2": 0.9 * y}
     run(ROOT / "README.md", names, [short])
 
     assert names["x0"] == x0
