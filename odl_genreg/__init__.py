@@ -34,7 +34,11 @@ from .regularizer import (  # noqa: E402
     tv_deviation,
 )
 from .result import Reconstruction  # noqa: E402
-from .solvers import BacktrackingLineSearch  # noqa: E402
+from .solvers import (  # noqa: E402
+    BacktrackingLineSearch,
+    InitialScaling,
+    WolfeLineSearch,
+)
 from .weight_choice import WeightChoice, choose_weights  # noqa: E402
 
 __version__ = "0.1.0"
@@ -43,9 +47,11 @@ __all__ = (
     "BacktrackingLineSearch",
     "GenerativeRegularizer",
     "Generator",
+    "InitialScaling",
     "Reconstruction",
     "Resampling",
     "WeightChoice",
+    "WolfeLineSearch",
     "checkpoint",
     "choose_weights",
     "data_fidelity",

@@ -4,6 +4,7 @@
 from .composite_problem import CompositeProblem, LinearTerm
 from .continuation import envelope_continuation
 from .gauss_newton import QuadraticModel, gauss_newton
+from .initial_scaling import InitialScaling
 from .lbfgs import lbfgs
 from .line_search import BacktrackingLineSearch
 from .minima import Minima
@@ -14,14 +15,17 @@ from .prox_linear import prox_linear
 from .smoothness import is_smooth
 from .spectral_gradient import spectral_gradient
 from .terms import Term
+from .wolfe_line_search import WolfeLineSearch
 
 __all__ = (
     "BacktrackingLineSearch",
     "CompositeProblem",
+    "InitialScaling",
     "LinearTerm",
     "Minima",
     "QuadraticModel",
     "Term",
+    "WolfeLineSearch",
     "envelope_continuation",
     "gauss_newton",
     "is_smooth",
