@@ -60,7 +60,8 @@ def _(functional: odl.functionals.GroupL1Norm):
         return batch_proximal.dispatch(object)(functional)
 
     def shrink(step, x):
-        norm = x.norm(dim=1, keepdim=True)
+        # Over so few components `norm` is many times slower.
+        norm = (x * x).sum(1, keepdim=True).sqrt()
         return x * (1 - step / norm.clamp_min(step))
 
     return shrink
