@@ -12,7 +12,11 @@ from .arguments import check_options, data_list, latent_starts
 from .data_fidelity import DataFidelity
 from .progress import Progress
 from .result import Reconstruction
-from .single_strategies import solve_by_continuation, solve_primal_dual
+from .single_strategies import (
+    best_start,
+    solve_by_continuation,
+    solve_primal_dual,
+)
 from .solver_choice import choose_solver
 from .strategies import (
     solve_by_palm,
@@ -161,9 +165,12 @@ def reconstruct(
         options = {"tol": tol, "maxiter": maxiter, "report": report}
         first = solve_in_latent(problem, starts, rows, count, solver, **options)
         report.show(lambda: first.images, first.values)
-        last = first
+        last, best = first, first.best
         if solver in SECOND_STAGE and not (problem.is_latent and solver == "lbfgs"):
-            last = SECOND_STAGE[solver](problem, first, rows, **options)
+            if first.interrupted:
+                last = best_start(problem, first, [y[best] for y in rows], best)
+            else:
+                last = SECOND_STAGE[solver](problem, first, rows, **options)
     seconds = time.perf_counter() - start_time
     results = [
         _result(problem, first, last, image, y, tol, maxiter, seconds)

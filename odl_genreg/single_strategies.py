@@ -9,7 +9,7 @@ from .solution import Solution
 from .solvers import envelope_continuation, primal_dual
 from .variational_problem import VariationalProblem
 
-__all__ = ("solve_by_continuation", "solve_primal_dual")
+__all__ = ("best_start", "solve_by_continuation", "solve_primal_dual")
 
 
 def solve_by_continuation(
@@ -60,25 +60,31 @@ def solve_primal_dual(
     return _one_by_one("primal_dual", solve, problem, start, data, report)
 
 
+@torch.no_grad()
+def best_start(problem: VariationalProblem, start: Solution, data, rows) -> Solution:
+    """Return some rows of a start as they are, after an interrupt of their stage."""
+    blocks = problem.feasible([block[rows] for block in start.blocks])
+    value = problem.objective(*blocks, *data)
+    done = torch.zeros_like(value, dtype=torch.bool)
+    images, count = problem.images(*blocks), len(rows)
+    return Solution(blocks, images, value, [value], done, start.solver, count, True)
+
+
 def _one_by_one(method, solve, problem, start, data, report):
     """Solve for one image after the other; after an interrupt the rest stays."""
     smooth, parts = problem.smooth, []
     for image, row in enumerate(start.best):
         own = tuple(y[row][None] for y in data)
-        blocks = problem.feasible([block[row][None] for block in start.blocks])
         if parts and parts[-1].interrupted:
-            with torch.no_grad():
-                value = problem.objective(*blocks, *own)
-            found = blocks, value, [value.item()], False, True
-        else:
-            found = solve(
-                lambda *b, own=own: smooth(*b, *own),
-                blocks,
-                lambda b, value, i=image: report(
-                    lambda: problem.images(*b), value, image=i
-                ),
-            )
-        blocks, value, history, converged, interrupted = found
+            parts.append(best_start(problem, start, own, rows=row[None]))
+            continue
+        blocks, value, history, converged, interrupted = solve(
+            lambda *b, own=own: smooth(*b, *own),
+            problem.feasible([block[row][None] for block in start.blocks]),
+            lambda b, value, i=image: report(
+                lambda: problem.images(*b), value, image=i
+            ),
+        )
         with torch.no_grad():
             images = problem.images(*blocks)
         name = f"{method} in z" if problem.in_range else f"{method} in (x, z)"

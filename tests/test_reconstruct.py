@@ -338,7 +338,7 @@ def test_smooth_term_against_linear_algebra():
     result = ogr.reconstruct(
         D, ogr.soft_constraint(G, MU), lam=LAM, other_terms=[term], tol=1e-8
     )
-    assert result.solver == "lbfgs in (x, z)"
+    assert result.solver == "lbfgs in (x, z), operator applied one by one"
     assert array(result.x) == pytest.approx(expected, abs=1e-4)
 
 
@@ -395,7 +395,8 @@ def test_too_many_data_for_a_matrix(monkeypatch):
     factored = ogr.reconstruct(D, R, lam=LAM)
     monkeypatch.setattr(image_quadratic, "MAX_DENSE", 39)
     iterated = ogr.reconstruct(D, R, lam=LAM)
-    assert factored.solver == iterated.solver == "gauss_newton in z"
+    assert factored.solver == iterated.solver
+    assert factored.solver.startswith("gauss_newton in z")
     assert iterated.objective == pytest.approx(factored.objective, rel=1e-5)
     assert (iterated.x - factored.x).norm() <= 1e-3 * factored.x.norm()
 
@@ -563,10 +564,13 @@ BATCHES = {
     "box": (lambda G: ogr.soft_constraint(G, MU), {"bounds": (0.0, 0.6)}),
     "sparse": (lambda G: ogr.sparse_deviation(G, MU), {}),
     "lbfgs": (lambda G: ogr.soft_constraint(G, MU), {"solver": "lbfgs"}),
-    "palm": (lambda G: ogr.sparse_deviation(G, MU), {"solver": "palm"}),
+    "palm": (
+        lambda G: ogr.sparse_deviation(G, MU),
+        {"solver": "palm", "tol": 1e-3},
+    ),
     "continuation": (
         lambda G: ogr.sparse_deviation(G, MU),
-        {"solver": "continuation"},
+        {"solver": "continuation", "tol": 1e-3},
     ),
 }
 
@@ -580,7 +584,8 @@ def test_several_data_give_one_image_each(case):
     assert len(results) == 3
     for y, result in zip(data, results, strict=True):
         alone = ogr.reconstruct(ogr.squared_l2(D.operator, y, NOISE), R, LAM, **options)
-        assert result.objective == pytest.approx(alone.objective, rel=1e-4)
+        close = max(1e-4, options["tol"])
+        assert result.objective == pytest.approx(alone.objective, rel=close)
         assert result.residual == pytest.approx(alone.residual, rel=1e-2)
         assert len(result.restarts) == 3
         assert result.solver.partition(",")[0] == alone.solver.partition(",")[0]
@@ -599,9 +604,8 @@ def test_data_as_an_array_and_counts_one_by_one():
     assert [r.objective for r in first] == [r.objective for r in second]
     assert all("operator applied one by one" in r.solver for r in first)
 
-    D = counting_problem(1.0)[0]
-    counts = [D.data, 2 * D.data]
-    R = counting_problem(1.0)[1]
+    D, G = counting_problem(1.0)
+    counts, R = [D.data, 2 * D.data], ogr.range_constraint(G)
     results = ogr.reconstruct(D, R, LAM, data=counts, restarts=2)
     alone = ogr.reconstruct(D, R, LAM, restarts=2)
     assert results[0].objective == pytest.approx(alone.objective, rel=1e-6)

@@ -69,11 +69,9 @@ class InitialScaling(odl.Operator):
         --------
         A step of ``f(x) = 2 x^2``, whose inverse Hessian is 1/4:
 
-        >>> from odl_genreg.solvers.initial_scaling import InitialScaling
-        >>> from odl_genreg.solvers.wolfe_line_search import WolfeLineSearch
         >>> f = 2 * odl.functionals.L2NormSquared(odl.rn(1))
-        >>> search = WolfeLineSearch(f)
-        >>> H0 = InitialScaling(search)
+        >>> search = ogr.WolfeLineSearch(f)
+        >>> H0 = ogr.InitialScaling(search)
         >>> x = f.domain.one()
         >>> H0(x)
         rn(1).element([ 1.])

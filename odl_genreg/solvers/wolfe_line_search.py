@@ -77,10 +77,9 @@ class WolfeLineSearch(BacktrackingLineSearch):
         --------
         The tangent of ``f(x) = x^2`` at 1 is 0 at 1/2, a quarter of the gradient away:
 
-        >>> from odl_genreg.solvers.wolfe_line_search import WolfeLineSearch
         >>> f = odl.functionals.L2NormSquared(odl.rn(1))
         >>> x = f.domain.one()
-        >>> search = WolfeLineSearch(f)
+        >>> search = ogr.WolfeLineSearch(f)
         >>> search(x, -2 * x, -4.0)
         0.25
         >>> search.accepted.after

@@ -11,11 +11,12 @@ ODL functional       `batch_value`, `batch_proximal`, batched torch functions
 The weights of the inner products stand here and nowhere else.
 """
 
+from .batching import takes_batches
 from .elements import as_element, as_tensor, torch_device, torch_dtype, weight
 from .forward_mode import push_forward
 from .functional_map import batch_value
 from .gram import gram_matrix
-from .linear_map import LinearMap, batch_products, takes_batches
+from .linear_map import LinearMap, batch_products
 from .proximal_map import batch_proximal
 from .torch_operator import TorchOperator, frozen
 

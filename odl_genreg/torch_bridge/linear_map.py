@@ -2,6 +2,7 @@
 """A linear ODL operator as a batched torch function."""
 
 import functools
+import math
 
 import odl
 import torch
@@ -13,7 +14,7 @@ from odl.core.operator.operator import (
 
 from .elements import as_element, as_tensor, torch_device, torch_dtype, weight
 
-__all__ = ("LinearMap", "batch_products", "takes_batches")
+__all__ = ("LinearMap", "batch_products")
 
 
 @functools.singledispatch
@@ -116,32 +117,6 @@ def _(operator: odl.Gradient):
     return forward, transpose
 
 
-@functools.singledispatch
-def takes_batches(operator) -> bool:
-    """Tell whether `batch_products` of an operator take a batch in one product.
-
-    A generic function like `batch_products`, for classes of which only some do.
-    """
-    rule = batch_products.dispatch(type(operator))
-    return rule is not batch_products.dispatch(object)
-
-
-@takes_batches.register
-def _(operator: odl.MatrixOperator) -> bool:
-    return len(operator.domain.shape) == 1
-
-
-@takes_batches.register(OperatorLeftScalarMult)
-@takes_batches.register(OperatorRightScalarMult)
-def _(operator) -> bool:
-    return takes_batches(operator.operator)
-
-
-@takes_batches.register
-def _(operator: OperatorComp) -> bool:
-    return takes_batches(operator.left) and takes_batches(operator.right)
-
-
 class LinearMap:
     """Linear operator as a torch function of batches, ``(x_1, ..., x_B) -> (A x_b)``.
 
@@ -189,6 +164,7 @@ class LinearMap:
         self.operator = operator
         self.domain, self.range = operator.domain, operator.range
         self._forward, self._transpose = batch_products(operator)
+        self._expected, self._given = _signature(self.domain), _signature(self.range)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(..., *domain.shape)`` to ``(..., *range.shape)``.
@@ -198,9 +174,8 @@ class LinearMap:
         ValueError
             If shape, dtype or device of ``x`` are not those of the domain.
         """
-        shape = self.domain.shape
-        expected = (shape, torch_dtype(self.domain), torch_device(self.domain))
-        received = (tuple(x.shape[x.ndim - len(shape) :]), x.dtype, x.device)
+        expected = self._expected
+        received = (tuple(x.shape[x.ndim - len(expected[0]) :]), x.dtype, x.device)
         if received != expected:
             raise ValueError(
                 f"`x` must have trailing shape, dtype and device {expected} of the "
@@ -215,12 +190,19 @@ class LinearMap:
         transposed.operator = self.operator.adjoint
         transposed.domain, transposed.range = self.range, self.domain
         transposed._forward, transposed._transpose = self._transpose, self._forward
+        transposed._expected, transposed._given = self._given, self._expected
         return transposed
 
     def _product(self, x):
-        leading = x.shape[: x.ndim - len(self.domain.shape)]
-        y = self._forward(x.detach().reshape(-1, self.domain.size))
-        return y.reshape(*leading, *self.range.shape)
+        shape = self._expected[0]
+        leading = x.shape[: x.ndim - len(shape)]
+        y = self._forward(x.detach().reshape(-1, math.prod(shape)))
+        return y.reshape(*leading, *self._given[0])
+
+
+def _signature(space):
+    """Shape, dtype and device of tensors; a space needs long to tell them."""
+    return space.shape, torch_dtype(space), torch_device(space)
 
 
 class _Product(torch.autograd.Function):
