@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """What a restart, and an image, costs in a batch of 1, 4, 16, 32, 64.
 
-python benchmarks/bench_batch.py [--quick]
+Run it as ``python benchmarks/bench_batch.py [--quick]``.
 """
 
 import functools

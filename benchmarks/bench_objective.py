@@ -1,48 +1,20 @@
 # SPDX-License-Identifier: MPL-2.0
 """Value and gradient of each view of a problem against plain torch and deepinv.
 
-python benchmarks/bench_objective.py [--quick]
+Run it as ``python benchmarks/bench_objective.py [--quick]``.
 """
 
-import functools
 import itertools
 import time
 
 import numpy as np
-import odl
-import torch
-from bare_loop import BareLoop, evaluate
 from deepinv_peer import CSGM, deepinv
 from harness import alternate, arguments, claim, publish, table, threads
-from problems import NETWORKS, Problem, latents
-
-from odl_genreg.solvers.minima import value_and_gradient
-from odl_genreg.torch_bridge import as_element, as_tensor
-from odl_genreg.variational_problem import VariationalProblem
+from problems import NETWORKS, Problem
+from views import VIEWS, reduced
 
 # Fewer angles where there are more pixels: the whitened data fit into one matrix.
 ANGLES = {28: 30, 64: 30, 128: 20}
-SEED = 10
-
-
-def fused(objective):
-    """Value and gradient as the solvers of `reconstruct` ask for them."""
-
-    def call(z):
-        value, gradient = value_and_gradient(objective, z)
-        return value.item(), gradient
-
-    return call
-
-
-def view(J):
-    """Value and gradient as one of ODL's solvers asks for them."""
-
-    def call(point):
-        value = J(point)
-        return value, J.gradient(point)
-
-    return call
 
 
 def agree(calls, points):
@@ -52,112 +24,6 @@ def agree(calls, points):
     for name, (value, _) in results.items():
         if not np.isclose(value, reference, rtol=1e-3):
             raise ValueError(f"{name} must be {reference}, got {value}")
-
-
-def in_range(problem):
-    """``D(G(z)) + lam R_Z(z)``."""
-    D, R, lam = problem.D, problem.range, 0.5
-    J = R.latent_objective(D, lam)
-    calls = {
-        "bare": functools.partial(evaluate, BareLoop(D, R, lam).range),
-        "fused": fused(J.batch),
-        "view": view(J),
-        "composed": view(D @ problem.G + lam * R.latent_prior),
-    }
-    return calls, lambda i: latent_points(problem, i)
-
-
-def eliminated(problem):
-    """The soft problem in ``z`` alone."""
-    D, R, lam = problem.D, problem.soft, problem.soft_lam
-    J, bare = R.latent_objective(D, lam), BareLoop(D, R, lam)
-    bare.prepare_elimination()
-    calls = {
-        "bare": functools.partial(evaluate, bare.eliminated),
-        "fused": fused(J.batch),
-        "view": view(J),
-    }
-    return calls, lambda i: latent_points(problem, i)
-
-
-def latent_points(problem, i):
-    """A new latent, in the form of each function."""
-    z = latents(1, problem.latent_dim, seed=SEED + i)
-    element = as_element(problem.G.domain, z[0].clone())
-    return {
-        "bare": z.clone(),
-        "fused": z.clone(),
-        "view": element,
-        "composed": element.copy(),
-        "CSGM": z.clone(),
-        "CSGM frozen": z.clone(),
-    }
-
-
-def joint(problem):
-    """The soft problem in ``(x, z)``."""
-    D, R, lam = problem.D, problem.soft, problem.soft_lam
-    P = odl.ProductSpace(R.domain, problem.G.domain)
-    composed = D @ odl.ComponentProjection(P, 0) + lam * R.joint
-    smooth, bare = VariationalProblem(D, R, lam, (), None).smooth, BareLoop(D, R, lam)
-
-    def points(i):
-        z = latents(1, problem.latent_dim, seed=SEED + i)
-        x = problem.image(z[0], seed=SEED + i)
-        tensor = as_tensor(x)
-        return {
-            "bare": (tensor.clone(), z.clone()),
-            "fused": (tensor[None].clone(), z.clone()),
-            "composed": P.element([x, as_element(P[1], z[0].clone())]),
-        }
-
-    calls = {
-        "bare": lambda point: evaluate(bare.soft, *point),
-        "fused": lambda point: evaluate(smooth, *point),
-        "composed": view(composed),
-    }
-    return calls, points
-
-
-def reduced(problem):
-    """``D + lam R`` on ``X``: a search in the latent for every value."""
-    D, R, lam = problem.D, problem.soft, problem.soft_lam
-    J, bare = D + lam * R, BareLoop(D, R, lam)
-    images = [problem.image(latents(1, problem.latent_dim, i)[0], i) for i in range(4)]
-    batches = [decoded(problem.G, lambda x=x: J(x)) for x in images]
-    source = torch.Generator().manual_seed(0)
-
-    def passes(point):
-        x, batches = point
-        for z in batches:
-            evaluate(functools.partial(bare.distance, x), z.clone())
-        evaluate(bare.misfit, x)
-
-    def points(i):
-        x = as_tensor(images[i % 4])
-        x = x + 1e-5 * torch.randn(x.shape, generator=source)
-        return {"bare": (x, batches[i % 4]), "composed": as_element(J.domain, x)}
-
-    return {"bare": passes, "composed": view(J)}, points
-
-
-def decoded(G, call):
-    """Return the batches of latents that ``G`` decodes during a call."""
-    batches, batch = [], G.batch
-
-    def record(z):
-        batches.append(z.detach().clone())
-        return batch(z)
-
-    G.batch = record
-    try:
-        call()
-    finally:
-        del G.batch
-    return batches
-
-
-VIEWS = {"range": in_range, "soft, x eliminated": eliminated, "soft, (x, z)": joint}
 
 
 def measure(problem, name, seconds):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """The ray transform: ODL on ASTRA, ASTRA alone, its stored matrix, and deepinv.
 
-python benchmarks/bench_ray_transform.py [--quick]
+Run it as ``python benchmarks/bench_ray_transform.py [--quick]``.
 """
 
 import itertools

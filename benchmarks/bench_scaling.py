@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Time and memory of `reconstruct` against pixels, latents, angles and restarts.
 
-python benchmarks/bench_scaling.py [--quick]
+Run it as ``python benchmarks/bench_scaling.py [--quick]``.
 """
 
 import functools

@@ -3,7 +3,7 @@
 
 A full run takes about half an hour, and the first one trains a generator before.
 
-python benchmarks/bench_solvers.py [--quick]
+Run it as ``python benchmarks/bench_solvers.py [--quick]``.
 """
 
 import itertools
@@ -125,7 +125,8 @@ def run_problem(kind, name, cases, num_starts, most_seconds):
     rows = []
     for label, level in LEVELS.items():
         row = {"regularizer": kind, "problem": name, "within": label}
-        row["ours, ms"] = 1e3 * median([pair.seconds(level) for _, pair in pairs])
+        own = median([pair.seconds(level) for _, pair in pairs])
+        row["ours, ms"] = 1e3 * own if np.isfinite(own) else "never"
         for peer in [*names, adam_name]:
             ratios = [pair.ratio(peer, level) for _, pair in pairs]
             row["Adam" if peer == adam_name else peer] = median(ratios)
@@ -189,10 +190,8 @@ def what_must_hold(rows, qualities):
 
     for kind in ("soft", "range"):
         for peer, bound in (("PALM", 10), ("Adam", 5), ("torch L-BFGS", 3)):
-            value = worst(kind, peer)
-            claims.append(
-                claim(f"{kind}: {peer} / ours, to 1 %", value, bound, at_least=True)
-            )
+            text = f"{kind}: {peer} / ours, to 1 %"
+            claims.append(claim(text, worst(kind, peer), bound, at_least=True))
         mine = [q for q in qualities if q["regularizer"] == kind]
         shares = [q["one start within 1 %, share"] for q in mine]
         worst_excess = [q["8 restarts, worst excess in %"] for q in mine]

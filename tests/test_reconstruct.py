@@ -586,7 +586,9 @@ def test_several_data_give_one_image_each(case):
         alone = ogr.reconstruct(ogr.squared_l2(D.operator, y, NOISE), R, LAM, **options)
         close = 1e-2 if case == "continuation" else max(1e-4, options["tol"])
         assert result.objective == pytest.approx(alone.objective, rel=close)
-        assert result.residual == pytest.approx(alone.residual, rel=1e-2)
+        assert result.residual == pytest.approx(
+            alone.residual, rel=max(1e-2, 5 * close)
+        )
         assert len(result.restarts) == 3
         assert result.solver.partition(",")[0] == alone.solver.partition(",")[0]
         assert result.history[-1] == pytest.approx(result.objective, rel=1e-3)
