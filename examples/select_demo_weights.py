@@ -3,10 +3,9 @@
 
     python examples/select_demo_weights.py [--digits 12] [--output weights.json]
 
-The mean PSNR over digits that the demo does not report is maximized on the grid
-``start * factor^k`` with integers ``k``, without bounds: the search goes to the best
-neighbor until none gains `MIN_GAIN`: the choice never lies on an edge. Then it takes
-the next factor. Values are kept in files beside the output: a stopped search goes on.
+Maximizes the mean PSNR over digits that the demo does not report on the endless grid
+``start * factor^k``: goes to the best neighbor until none gains `MIN_GAIN`, then takes
+the next factor. Values are kept beside the output: a stopped search goes on.
 """
 
 import argparse
@@ -43,12 +42,9 @@ def write(path, content):
 def mean_psnr(method, num_angles, weights, digits):
     """Return the mean PSNR of a method with given weights."""
     torch.set_num_threads(1)
-    fidelities, truths = zip(
-        *(demo_problem(i, num_angles) for i in digits), strict=True
-    )
-    data = [D.data for D in fidelities]
-    images = METHODS[method](fidelities[0], data, **weights)
-    return statistics.fmean(map(psnr, images, truths))
+    D, x = zip(*(demo_problem(index, num_angles) for index in digits), strict=True)
+    images = METHODS[method](D[0], [fidelity.data for fidelity in D], **weights)
+    return statistics.fmean(map(psnr, images, x))
 
 
 def search(method, num_angles, digits, start, file):

@@ -94,7 +94,7 @@ def reconstruct(
           a proximal, with or without bounds; all images in one batch.
         - 'continuation': for nonsmooth terms and bounds.
         - 'primal_dual': for all.
-        - 'palm': in ``(x, z)`` or ``(x - G(z), z)``, the method of the paper.
+        - 'palm': in ``(x, z)`` or ``(x - G(z), z)``, with inertia.
     tol : positive float, optional
         'gauss_newton' and 'lbfgs' stop when the norm of the gradient is ``tol`` times
         the largest of the starts, 'prox_linear' when steps decrease the objective by

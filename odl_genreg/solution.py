@@ -88,7 +88,7 @@ class Solution:
     @property
     def best(self) -> torch.Tensor:
         """Row of the least objective of each image; NaN counts as infinite."""
-        values = self.by_image(self.values.nan_to_num(nan=torch.inf))
+        values = self.by_image(self.values.nan_to_num(nan=torch.inf, posinf=torch.inf))
         runs = values.shape[1]
         first = runs * torch.arange(self.count, device=values.device)
         return first + values.argmin(1)
@@ -96,6 +96,10 @@ class Solution:
     def history(self, image: int) -> list[float]:
         """Least objective of an image along the iterations."""
         return [
-            float(self.by_image(values.nan_to_num(nan=torch.inf))[image].min())
+            float(
+                self.by_image(values.nan_to_num(nan=torch.inf, posinf=torch.inf))[
+                    image
+                ].min()
+            )
             for values in self.trace
         ]

@@ -28,6 +28,7 @@ from generators import (
 )
 from odl_genreg import image_quadratic, latent_objective
 from odl_genreg.latent_prior import box
+from odl_genreg.solution import Solution
 from odl_genreg.torch_bridge import as_tensor, weight
 
 LAM, MU, NOISE = 3.0, 0.2, 0.3
@@ -665,3 +666,11 @@ def test_interrupt_returns_the_best_so_far(case, at):
         lower, upper = options.get("bounds", (-np.inf, np.inf))
         assert lower <= result.x.asarray().min()
         assert result.x.asarray().max() <= upper
+
+
+def test_history_of_an_infeasible_start_is_infinite():
+    trace = [torch.tensor([torch.inf, torch.nan]), torch.tensor([2.0, torch.inf])]
+    done = torch.tensor([True, False])
+    found = Solution([], torch.zeros(2, 1), trace[1], trace, done, "", count=1)
+    assert found.history(0) == [np.inf, 2.0]
+    assert found.best.tolist() == [0]

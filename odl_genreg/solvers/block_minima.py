@@ -40,7 +40,7 @@ class BlockMinima:
     @property
     def best(self) -> int:
         """Index of the least objective; NaN counts as infinite."""
-        return int(self.values.nan_to_num(nan=torch.inf).argmin())
+        return int(self.values.nan_to_num(nan=torch.inf, posinf=torch.inf).argmin())
 
     @property
     def niter(self) -> int:

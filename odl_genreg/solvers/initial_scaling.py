@@ -36,7 +36,7 @@ class InitialScaling(odl.Operator):
     scaled to ``<y, H0 y> = <s, y>``. At first all are 1. This is the update of [GL1989]
     with means; on one space it is the usual factor.
 
-    Pairs that are kept here, on plain tensors, cost a tenth of those that ODL keeps,
+    Pairs that are kept here, on plain tensors, cost a fraction of those that ODL keeps,
     and ones without positive curvature are left out. They include the newest, and an
     update by that one changes nothing then: give ``num_store=1`` to ODL.
 

@@ -39,7 +39,7 @@ class Minima:
     @property
     def best(self) -> int:
         """Index of the least objective; NaN counts as infinite."""
-        return int(self.values.nan_to_num(nan=torch.inf).argmin())
+        return int(self.values.nan_to_num(nan=torch.inf, posinf=torch.inf).argmin())
 
     @property
     def niter(self) -> int:
@@ -54,7 +54,7 @@ class Minima:
 
 def least(values: torch.Tensor) -> float:
     """Return the least value of a batch; NaN counts as infinite."""
-    return float(values.nan_to_num(nan=torch.inf).min())
+    return float(values.nan_to_num(nan=torch.inf, posinf=torch.inf).min())
 
 
 def value_and_gradient(objective: Callable, points: torch.Tensor, *parameters):

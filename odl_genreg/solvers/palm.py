@@ -107,15 +107,20 @@ def palm(
     _check(starts, functionals, parameters, inertia, constant, decrease, increase)
     steps = BlockSteps(smooth, functionals, decrease, increase)
     run, interrupted = _start(steps, starts, parameters, constant), False
+    trace = [run.values]
     try:
-        while len(run.trace) <= maxiter and bool(run.running.any()):
+        while len(trace) <= maxiter and bool(run.running.any()):
             run = _iterate(steps, run, inertia, tol)
+            trace.append(run.values)
             if callback is not None:
                 callback(run.best, run.values)
     except KeyboardInterrupt:
         interrupted = True
-    trace, L = list(run.trace), run.constants
-    return BlockMinima(run.best, run.values, L, run.converged, trace, interrupted)
+        if trace[-1] is not run.values:
+            trace.append(run.values)
+    return BlockMinima(
+        run.best, run.values, run.constants, run.converged, trace, interrupted
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +138,6 @@ class _Run:
     largest: torch.Tensor
     converged: torch.Tensor
     running: torch.Tensor
-    trace: tuple[torch.Tensor, ...]
 
 
 def _start(steps, starts, parameters, constant):
@@ -159,7 +163,6 @@ def _start(steps, starts, parameters, constant):
         largest=torch.zeros_like(values),
         converged=torch.zeros_like(values, dtype=torch.bool),
         running=point.h.isfinite(),
-        trace=(values,),
     )
 
 
@@ -188,20 +191,18 @@ def _iterate(steps, run, inertia, tol):
     def put_all(wholes, parts):
         return [put(*pair) for pair in zip(wholes, parts, strict=True)]
 
-    values = put(run.values, torch.where(better, reached, lowest))
     return _Run(
         blocks=put_all(run.blocks, _where(kept, point.blocks, best)),
         previous=put_all(run.previous, _where(kept, x, best)),
         parameters=run.parameters,
         constants=put_all(run.constants, point.constants),
         best=put_all(run.best, best),
-        values=values,
+        values=put(run.values, torch.where(better, reached, lowest)),
         age=put(run.age, torch.where(kept, age + 1, 1.0)),
         quiet=put(run.quiet, quiet),
         largest=put(run.largest, largest),
         converged=put(run.converged, converged),
         running=put(run.running, ~(converged | stuck | (quiet >= PATIENCE))),
-        trace=(*run.trace, values),
     )
 
 
