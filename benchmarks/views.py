@@ -32,11 +32,11 @@ def fused(objective):
 
 
 def view(J):
-    """Value and gradient as one of ODL's solvers asks for them."""
+    """Value and gradient as ODL's solvers ask for them: the operator is made once."""
+    gradient = J.gradient
 
     def call(point):
-        value = J(point)
-        return value, J.gradient(point)
+        return J(point), gradient(point)
 
     return call
 

@@ -17,15 +17,18 @@ from . import (  # noqa: E402
     data_fidelity,
     deviation,
     forward_operators,
+    gaussian_noise,
     latent_prior,
+    poisson_noise,
     solvers,
     torch_bridge,
 )
 from .checkpoint import load_generator, save_generator  # noqa: E402
-from .data_fidelity import kullback_leibler, squared_l2  # noqa: E402
 from .forward_operators import Resampling, ray_transform  # noqa: E402
+from .gaussian_noise import squared_l2  # noqa: E402
 from .generative_regularizer import GenerativeRegularizer  # noqa: E402
 from .generator import Generator  # noqa: E402
+from .poisson_noise import kullback_leibler  # noqa: E402
 from .reconstruction import reconstruct  # noqa: E402
 from .regularizer import (  # noqa: E402
     range_constraint,
@@ -57,9 +60,11 @@ __all__ = (
     "data_fidelity",
     "deviation",
     "forward_operators",
+    "gaussian_noise",
     "kullback_leibler",
     "latent_prior",
     "load_generator",
+    "poisson_noise",
     "range_constraint",
     "ray_transform",
     "reconstruct",

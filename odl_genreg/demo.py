@@ -21,11 +21,11 @@ import odl
 import tqdm
 
 from .checkpoint import load_generator
-from .data_fidelity import SquaredL2, squared_l2
 from .datasets import demo_digits
 from .demo_table import summarize, table
 from .evaluation import fbp, psnr, ssim, total_variation
 from .forward_operators import ray_transform
+from .gaussian_noise import SquaredL2, squared_l2
 from .reconstruction import reconstruct
 from .regularizer import range_constraint, soft_constraint, sparse_deviation
 

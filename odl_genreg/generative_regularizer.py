@@ -9,6 +9,7 @@ from odl import Operator
 from odl.functionals import Functional
 
 from .generator import Generator
+from .joint_functional import JointFunctional
 from .latent_objective import LatentObjective, eliminate_image
 from .latent_prior import gaussian
 from .projection import InnerProblem, InnerSolution
@@ -195,19 +196,14 @@ class GenerativeRegularizer(Functional):
     # --- The functional on X x Z --- #
 
     @property
-    def joint(self) -> Functional:
+    def joint(self) -> JointFunctional:
         """Functional ``(x, z) -> F(x - G(z)) + mu R_Z(z)`` on ``X x Z``.
 
         For a fixed ``z`` it is ``F.translated(G(z))`` plus a constant, for a fixed
         deviation ``mu R_Z``: their proximals are the partial ones.
         """
-        X, G = self.domain, self.generator
-        product = odl.ProductSpace(X, G.domain)
-        latent = odl.ComponentProjection(product, 1)
-        leave = odl.ReductionOperator(odl.IdentityOperator(X), -1.0 * G)
-        if self.deviation.domain != X:
-            leave = odl.BroadcastOperator(leave, latent)
-        return self.deviation @ leave + self.mu * self.latent_prior @ latent
+        latent_term = self.mu * self.latent_prior
+        return JointFunctional(self.generator, self.deviation, latent_term)
 
     @property
     def synthesis(self) -> Operator:

@@ -106,8 +106,8 @@ class Generator(TorchOperator):
 
     def batch(self, z: torch.Tensor) -> torch.Tensor:
         """Decode latents ``(batch, *Z.shape)`` to images ``(batch, *X.shape)``."""
-        offset, scale = self.intensity
-        return offset + scale * super().batch(z)
+        images, (offset, scale) = super().batch(z), self.intensity
+        return images if (offset, scale) == (0, 1) else offset + scale * images
 
     def push_forward(self, z: torch.Tensor, h: torch.Tensor):
         """Return ``G(z_b)`` and ``J h_bk``, with the factor ``scale`` in ``J``."""

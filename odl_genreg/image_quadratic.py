@@ -35,20 +35,25 @@ class ImageQuadratic:
 
     def __call__(self, g: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return ``phi(g)``, ``(batch,)``, differentiable once in ``g``."""
-        return (self._residual(g, y) ** 2).sum(1)
+        return _Value.apply(g, y, self)
 
     def images(self, g: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return the image that goes with ``g``, here itself."""
         return g
 
+    def evaluate(self, g: torch.Tensor, y: torch.Tensor):
+        """Return ``phi(g)`` and a function that returns its gradient."""
+        residual = self._residual(g, y)
+        return (residual**2).sum(1), lambda: 2 * self._transpose(residual)
+
     def gradient(self, g: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return the gradient of ``phi``, ``(batch, *X.shape)``."""
-        residual = self.forward(g) - y
-        return self.forward.T(residual) / self.noise_std**2
+        _, gradient = self.evaluate(g, y)
+        return gradient()
 
     def curvature(self, u: torch.Tensor) -> torch.Tensor:
         """Return ``M u``."""
-        return self.forward.T(self.forward(u)) / (2 * self.noise_std**2)
+        return self._transpose(self._linear(u))
 
     def along(self, g: torch.Tensor, columns: torch.Tensor, y: torch.Tensor):
         """Return value, slopes and curvatures of ``phi`` in some directions at ``g``.
@@ -75,12 +80,32 @@ class ImageQuadratic:
 
     def _linear(self, g):
         """``B g`` with ``phi(g) = |B g - c|^2``, ``(batch, k)``."""
-        return self.forward(g).flatten(1) / (math.sqrt(2) * self.noise_std)
+        return self.forward.product(g).flatten(1) / (math.sqrt(2) * self.noise_std)
+
+    def _transpose(self, r):
+        """``B^T r``."""
+        images = self.forward.T.product(r.reshape(-1, *self.forward.range.shape))
+        return images / (math.sqrt(2) * self.noise_std)
 
     def _residual(self, g, y):
         """``B g - c``."""
-        residual = self.forward(g) - y
+        residual = self.forward.product(g) - y
         return residual.flatten(1) / (math.sqrt(2) * self.noise_std)
+
+
+class _Value(torch.autograd.Function):
+    """One node for ``phi(g)``: what autograd records for each operation takes long."""
+
+    @staticmethod
+    def forward(ctx, g, y, phi):
+        value, ctx.gradient = phi.evaluate(g, y)
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, slope):
+        gradient = ctx.gradient()
+        return slope.reshape(-1, *[1] * (gradient.ndim - 1)) * gradient, None, None
 
 
 class EliminatedInData(ImageQuadratic):
@@ -102,24 +127,18 @@ class EliminatedInData(ImageQuadratic):
 
     def images(self, g, y):
         """Return ``x``."""
-        solved = self._solve(self._factor.T, self._residual(g, y), upper=True)
-        solved = solved.reshape(-1, *self.forward.range.shape)
-        return g - self.forward.T(solved) / self.stiffness
-
-    def gradient(self, g, y):
-        """Return ``2 s (g - x)``."""
-        return 2 * self.stiffness * (g - self.images(g, y))
-
-    def curvature(self, u):
-        """Return ``A^T C^{-1} A u``."""
-        solved = self._solve(self._factor.T, self._linear(u), upper=True)
-        return self.forward.T(solved.reshape(-1, *self.forward.range.shape))
+        return g - self._transpose(self._residual(g, y)) / self.stiffness
 
     def _linear(self, g):
-        return self._solve(self._factor, self.forward(g).flatten(1), upper=False)
+        product = self.forward.product(g).flatten(1)
+        return self._solve(self._factor, product, upper=False)
+
+    def _transpose(self, r):
+        solved = self._solve(self._factor.T, r, upper=True)
+        return self.forward.T.product(solved.reshape(-1, *self.forward.range.shape))
 
     def _residual(self, g, y):
-        residual = (self.forward(g) - y).flatten(1)
+        residual = (self.forward.product(g) - y).flatten(1)
         return self._solve(self._factor, residual, upper=False)
 
     @staticmethod
@@ -153,21 +172,18 @@ class EliminatedInImage(ImageQuadratic):
         """``H^{-1} v``."""
         return (v.flatten(1) @ self._inverse).reshape(v.shape)
 
-    def __call__(self, g, y):
-        """Return ``phi(g)``; by the envelope theorem ``x`` counts as a constant."""
-        x = self.images(g.detach(), y)
-        residual = (self.forward(x) - y).flatten(1)
+    def evaluate(self, g, y):
+        """Return ``phi(g)`` and a function for its gradient ``2 s (g - x)``."""
+        x = self.images(g, y)
+        residual = (self.forward.product(x) - y).flatten(1)
         misfit = (residual**2).sum(1) / (2 * self.noise_std**2)
-        return misfit + self.stiffness * ((x - g) ** 2).flatten(1).sum(1)
+        value = misfit + self.stiffness * ((g - x) ** 2).flatten(1).sum(1)
+        return value, lambda: 2 * self.stiffness * (g - x)
 
     def images(self, g, y):
         """Return ``x``."""
-        back_projection = self.forward.T(y) / (2 * self.noise_std**2)
+        back_projection = self.forward.T.product(y) / (2 * self.noise_std**2)
         return self._solve(back_projection + self.stiffness * g)
-
-    def gradient(self, g, y):
-        """Return ``2 s (g - x)``."""
-        return 2 * self.stiffness * (g - self.images(g, y))
 
     def curvature(self, u):
         """Return ``s (u - s H^{-1} u)``."""
@@ -175,10 +191,11 @@ class EliminatedInImage(ImageQuadratic):
 
     def along(self, g, columns, y):
         """Return value, slopes and curvatures, see `ImageQuadratic.along`."""
-        gradient = self.gradient(g, y).flatten(1)[:, :, None]
+        value, gradient = self.evaluate(g, y)
         curved = self.curvature(columns.flatten(0, 1)).unflatten(0, columns.shape[:2])
         flat = columns.flatten(2)
-        return self(g, y), (flat @ gradient)[:, :, 0], flat @ curved.flatten(2).mT
+        slopes = (flat @ gradient().flatten(1)[:, :, None])[:, :, 0]
+        return value, slopes, flat @ curved.flatten(2).mT
 
 
 class EliminatedByConjugateGradient(EliminatedInImage):
@@ -201,10 +218,11 @@ class EliminatedByConjugateGradient(EliminatedInImage):
         return conjugate_gradient(H, v, tol=self.tol, maxiter=self.maxiter)
 
 
-def eliminated(forward: LinearMap, noise_std: float, stiffness: float):
-    """Return ``phi`` in the form that suits the sizes of ``X`` and ``Y``."""
+def eliminated(misfit: ImageQuadratic, stiffness: float) -> ImageQuadratic:
+    """Return ``phi`` with ``s |x - g|^2`` in the form that suits the sizes."""
+    forward = misfit.forward
     n, m = forward.domain.size, forward.range.size
     form = EliminatedInData if m <= n else EliminatedInImage
     if min(m, n) > MAX_DENSE:
         form = EliminatedByConjugateGradient
-    return form(forward, noise_std, stiffness)
+    return form(forward, misfit.noise_std, stiffness)

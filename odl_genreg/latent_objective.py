@@ -4,14 +4,13 @@
 import functools
 
 import torch
-from odl import Operator
-from odl.functionals import Functional, IndicatorZero, L2NormSquared
+from odl.functionals import IndicatorZero, L2NormSquared
 from odl.functionals.functional import FunctionalLeftScalarMult
 
-from .data_fidelity import SquaredL2
-from .image_quadratic import ImageQuadratic, eliminated
+from .gaussian_noise import SquaredL2
+from .image_quadratic import eliminated
 from .solvers.gauss_newton import QuadraticModel
-from .torch_bridge import LinearMap, as_element, as_tensor, batch_value, weight
+from .torch_bridge import TorchFunctional, as_tensor, batch_value, weight
 
 __all__ = (
     "LatentObjective",
@@ -25,11 +24,8 @@ __all__ = (
 MAX_COLUMNS, MAX_ENTRIES = 512, 2**20
 
 
-class LatentObjective(Functional):
-    """Smooth functional ``J`` on ``Z`` given by a batched torch function.
-
-    Value and gradient at one point cost one forward and one backward pass.
-    """
+class LatentObjective(TorchFunctional):
+    """Functional ``J`` on ``Z``, a misfit of ``G(z)`` and a latent prior."""
 
     def __init__(self, generator, latent_prior, weight_of_prior: float):
         """Initialize a new instance.
@@ -43,11 +39,10 @@ class LatentObjective(Functional):
         weight_of_prior : nonnegative float
             Weight ``lam mu`` of ``R_Z``.
         """
-        super().__init__(generator.domain)
+        super().__init__(generator.domain, generator.tensors)
         self.generator = generator
         self.prior = float(weight_of_prior) * latent_prior
         self._prior_value = batch_value(self.prior)
-        self._pass = None
 
     def misfit(self, z: torch.Tensor, *data: torch.Tensor) -> torch.Tensor:
         """Return ``J`` without the prior, ``(batch, *Z.shape)`` to ``(batch,)``."""
@@ -64,36 +59,11 @@ class LatentObjective(Functional):
         """
         return self.misfit(z, *data) + self._prior_value(z)
 
-    def _forward_pass(self, z):
-        versions, last = self.generator.versions(), self._pass
-        if last is None or last[0] != versions or not torch.equal(last[1][0], z):
-            leaf = z.detach().clone()[None].requires_grad_()
-            with torch.enable_grad():
-                last = self._pass = (versions, leaf, self.batch(leaf))
-        return last[1:]
-
-    def _call(self, z):
-        _, value = self._forward_pass(as_tensor(z))
-        return value.item()
-
-    @property
+    @functools.cached_property
     def gradient(self):
         """Gradient in the inner product of ``Z``, ``(1 / w_Z)`` times that of torch."""
-        functional = self
         _ = self.prior.gradient
-
-        class Gradient(Operator):
-            """The gradient of a latent objective."""
-
-            def __init__(self):
-                super().__init__(functional.domain, functional.domain)
-
-            def _call(self, z):
-                leaf, value = functional._forward_pass(as_tensor(z))
-                (gradient,) = torch.autograd.grad(value, leaf, retain_graph=True)
-                return as_element(self.range, gradient[0] / weight(self.range))
-
-        return Gradient()
+        return super().gradient
 
 
 class RangeObjective(LatentObjective):
@@ -158,12 +128,9 @@ class QuadraticObjective(LatentObjective):
         """
         super().__init__(generator, latent_prior, weight_of_prior)
         self.data = as_tensor(data_fidelity.data)
-        parts = LinearMap(data_fidelity.operator), data_fidelity.noise_std
-        self.phi = (
-            ImageQuadratic(*parts)
-            if lam is None
-            else eliminated(*parts, lam * weight(generator.range))
-        )
+        self.phi = data_fidelity.quadratic
+        if lam is not None:
+            self.phi = eliminated(self.phi, lam * weight(generator.range))
 
     def misfit(self, z, y=None):
         """Return ``phi(G(z))``, for data ``y`` or those of ``D``."""

@@ -10,8 +10,8 @@ from odl.functionals import IndicatorBox, IndicatorZero
 from odl.functionals.functional import FunctionalComp, FunctionalLeftScalarMult
 
 from .arguments import check_problem
-from .data_fidelity import SquaredL2
-from .image_quadratic import MAX_DENSE, ImageQuadratic
+from .gaussian_noise import SquaredL2
+from .image_quadratic import MAX_DENSE
 from .latent_objective import LatentObjective, QuadraticObjective, RangeObjective
 from .projection import sample_latents
 from .solvers import Term, is_smooth
@@ -121,11 +121,7 @@ class VariationalProblem:
     def smooth(self) -> Callable:
         """The sum of all smooth terms, a torch function of the variables (and data)."""
         D, F = self.data_fidelity, self.regularizer.deviation
-        data_value = (
-            ImageQuadratic(LinearMap(D.operator), D.noise_std)
-            if self.is_quadratic
-            else batch_value(D)
-        )
+        data_value = D.quadratic if self.is_quadratic else batch_value(D)
         number = len(self.functionals)
         own_data = (as_tensor(D.data),) if self.is_quadratic else ()
         prior = batch_value(self.prior) if is_smooth(self.prior) else None

@@ -16,7 +16,9 @@ from generators import (
     random_element,
 )
 from odl_genreg import kullback_leibler, ray_transform, squared_l2
-from odl_genreg.data_fidelity import CountDivergence, DataFidelity, SquaredL2
+from odl_genreg.data_fidelity import DataFidelity
+from odl_genreg.gaussian_noise import SquaredL2
+from odl_genreg.poisson_noise import CountDivergence
 from odl_genreg.solvers import is_smooth
 from odl_genreg.torch_bridge import as_element, as_tensor, batch_value
 from tolerance import finite_difference_tolerance, tolerance
@@ -51,6 +53,49 @@ def test_squared_l2_gradient(impl, weighting):
     assert taylor_order(D, x, h) >= least_order
     slope = D.gradient(x).inner(h)
     assert D.derivative(x)(h) == pytest.approx(slope, rel=tolerance["float64"])
+
+
+@each_impl
+def test_hessian_of_squared_l2(impl):
+    """The gradient is affine: its derivative is a difference of two gradients."""
+    D = least_squares(impl)
+    x, h = random_element(D.domain), random_element(D.domain, 1)
+    difference = D.gradient(x + h) - D.gradient(x)
+    error = (D.gradient.derivative(x)(h) - difference).norm()
+    assert error <= 1e-10 * difference.norm()
+
+
+def test_value_and_gradient_share_the_product():
+    class Counted(DenseOperator):
+        calls = 0
+
+        def _call(self, x):
+            Counted.calls += 1
+            return super()._call(x)
+
+    X = image_space()
+    A = forward_operator(X)
+    A = Counted(A.matrix, A.domain, A.range)
+    D = squared_l2(A, random_element(A.range, 5))
+    x = random_element(X)
+    value, gradient = D(x), D.gradient(x)
+    assert Counted.calls == 1
+    x[0, 0] += 1
+    assert D(x) != value
+    assert D.gradient(x) != gradient
+    assert Counted.calls == 2
+
+
+@each_impl
+def test_data_changed_in_place_are_noticed(impl):
+    D = least_squares(impl)
+    x = random_element(D.domain)
+    _ = D(x)
+    D.data.set_zero()
+    expected = D.operator(x).norm() ** 2 / (
+        2 * 0.3**2 * D.operator.range.weighting.const
+    )
+    assert D(x) == pytest.approx(expected)
 
 
 def test_parts_and_expected_residual():

@@ -15,9 +15,9 @@ from generators import (
     random_element,
 )
 from odl_genreg import squared_l2, tv_deviation
-from odl_genreg.data_fidelity import CountDivergence
 from odl_genreg.deviation import TotalVariation
 from odl_genreg.latent_prior import ball, box, gaussian
+from odl_genreg.poisson_noise import CountDivergence
 from odl_genreg.torch_bridge import (
     as_element,
     as_tensor,

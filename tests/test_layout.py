@@ -32,8 +32,21 @@ LAYERS = (
         "variational_problem",
     },
     {"generative_regularizer", "projection", "regularizer", "regularizer_operators"},
-    {"deviation", "image_quadratic", "latent_objective", "solvers"},
-    {"data_fidelity", "forward_operators", "generator", "latent_prior"},
+    {
+        "deviation",
+        "gaussian_noise",
+        "image_quadratic",
+        "joint_functional",
+        "latent_objective",
+        "solvers",
+    },
+    {
+        "data_fidelity",
+        "forward_operators",
+        "generator",
+        "latent_prior",
+        "poisson_noise",
+    },
     {"torch_bridge"},
 )
 CORE = set.union(*LAYERS)
@@ -43,7 +56,12 @@ SIDE = {
     "checkpoint_files": set(),
     "demo_figure": {"evaluation"},
     "demo_table": set(),
-    "evaluation": {"data_fidelity", "forward_operators", "torch_bridge"},
+    "evaluation": {
+        "data_fidelity",
+        "forward_operators",
+        "gaussian_noise",
+        "torch_bridge",
+    },
     "odl_repairs": set(),
     "datasets": set(),
     "networks": set(),
@@ -51,6 +69,7 @@ SIDE = {
     "weight_choice": {
         "data_fidelity",
         "evaluation",
+        "gaussian_noise",
         "generative_regularizer",
         "projection",
         "reconstruction",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..data_fidelity import SquaredL2
+from ..gaussian_noise import SquaredL2
 from ..torch_bridge import as_tensor, batch_proximal, batch_value, torch_dtype, weight
 
 __all__ = ("AnyTerm", "SquaredTerm", "data_term")

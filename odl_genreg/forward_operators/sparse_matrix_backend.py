@@ -220,4 +220,6 @@ def _torch_rows(matrix):
 
 
 def _product(matrix, x):
+    if len(x) == 1:
+        return torch.mv(matrix, x[0].detach())[None]
     return (matrix @ x.detach().T.contiguous()).T.contiguous()

@@ -5,6 +5,7 @@
 ODL element          `as_tensor`, `as_element` (shared memory)
 torch module         `TorchOperator`, an ODL operator; `push_forward`
 ODL operator         `LinearMap`, a batched torch function; `gram_matrix`
+torch function       `TorchFunctional`, an ODL functional
 ODL functional       `batch_value`, `batch_proximal`, batched torch functions
 ===================  ======================================================
 
@@ -18,10 +19,12 @@ from .functional_map import batch_value
 from .gram import gram_matrix
 from .linear_map import LinearMap, batch_products
 from .proximal_map import batch_proximal
+from .torch_functional import TorchFunctional
 from .torch_operator import TorchOperator, frozen
 
 __all__ = (
     "LinearMap",
+    "TorchFunctional",
     "TorchOperator",
     "as_element",
     "as_tensor",

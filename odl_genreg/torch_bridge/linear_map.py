@@ -183,7 +183,7 @@ class LinearMap:
             )
         return _Product.apply(x, self)
 
-    @property
+    @functools.cached_property
     def T(self) -> "LinearMap":
         """The transpose in plain sums, ``A^T = (w_X / w_Y) A^*``."""
         transposed = object.__new__(LinearMap)
@@ -193,7 +193,8 @@ class LinearMap:
         transposed._expected, transposed._given = self._given, self._expected
         return transposed
 
-    def _product(self, x):
+    def product(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the same without derivatives and checks, for inner loops."""
         shape = self._expected[0]
         leading = x.shape[: x.ndim - len(shape)]
         y = self._forward(x.detach().reshape(-1, math.prod(shape)))
@@ -210,7 +211,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(x, linear_map):
-        return linear_map._product(x)
+        return linear_map.product(x)
 
     @staticmethod
     def setup_context(ctx, inputs, output):

@@ -81,6 +81,8 @@ class TorchOperator(Operator):
         """
         super().__init__(domain, range, linear=False)
         self.module = frozen(module)
+        #: Parameters and buffers of the twin; they share the memory of the module's.
+        self.tensors = (*self.module.parameters(), *self.module.buffers())
         self._weight_ratio = weight(range) / weight(domain)
         self._pass = None
 
@@ -103,8 +105,7 @@ class TorchOperator(Operator):
 
     def versions(self) -> list[int]:
         """Return counters of the changes in place of parameters and buffers."""
-        tensors = (*self.module.parameters(), *self.module.buffers())
-        return [tensor._version for tensor in tensors]
+        return [tensor._version for tensor in self.tensors]
 
     def forward_pass(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ``z`` as a leaf and ``G(z)`` with its graph, both of batch size 1."""

@@ -6,8 +6,9 @@ import math
 import numpy as np
 from odl.functionals import IndicatorZero
 
-from ..data_fidelity import DataFidelity, SquaredL2
+from ..data_fidelity import DataFidelity
 from ..evaluation import psnr, ssim
+from ..gaussian_noise import SquaredL2
 from ..generative_regularizer import GenerativeRegularizer
 from ..projection import sample_latents
 from ..torch_bridge import as_element, as_tensor
