@@ -122,8 +122,9 @@ def report(rows, inner_rows, claims):
 *bare*: one forward pass and one `torch.autograd.grad` of plain torch, with the same
 network and the same matrix. *fused*: what the solvers of `reconstruct` evaluate.
 *view*: `J = R.latent_objective(D, lam)`, `gradient = J.gradient`; timed are `J(z)` and
-`gradient(z)`. *composed*: the same of the sum as an ODL user writes it. *CSGM*: an iteration of deepinv's `CSGMGenerator`, Adam and weight
-gradients included; *frozen*: without the latter. Every call gets a new point.
+`gradient(z)`. *composed*: the same of the sum as an ODL user writes it. *CSGM*: an
+iteration of deepinv's `CSGMGenerator`, Adam and weight gradients included; *frozen*:
+without the latter. Every call gets a new point.
 """,
         "`D(G(z)) + lam ||z||^2`; composed: `D @ G + lam * R_Z`.\n",
         table(rows["range"], "no deepinv"),

@@ -9,7 +9,7 @@ from odl.functionals.functional import FunctionalLeftScalarMult
 
 from .gaussian_noise import SquaredL2
 from .image_quadratic import eliminated
-from .solvers.gauss_newton import QuadraticModel
+from .solvers import QuadraticModel
 from .torch_bridge import TorchFunctional, as_tensor, batch_value, weight
 
 __all__ = (

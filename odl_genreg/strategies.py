@@ -53,8 +53,13 @@ def solve_in_latent(
 
         report(images, values)
 
-    options = {"parameters": data, "tol": tol, "maxiter": maxiter}
-    options["callback"] = report_latents
+    options = {
+        "parameters": data,
+        "num_problems": count,
+        "tol": tol,
+        "maxiter": maxiter,
+        "callback": report_latents,
+    }
     if problem.has_least_squares and solver != "lbfgs":
         method = "gauss_newton"
         minima = gauss_newton(
@@ -107,6 +112,7 @@ def solve_jointly(
         lambda points, *y: smooth(*split(points), *y),
         torch.cat([block.flatten(1) / scale for block, scale in scaled], dim=1),
         parameters=data,
+        num_problems=start.count,
         tol=tol,
         maxiter=maxiter,
         callback=lambda p, values: report(lambda: problem.images(*split(p)), values),

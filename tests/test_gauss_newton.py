@@ -4,6 +4,7 @@
 import numpy as np
 import odl
 import pytest
+import scipy.optimize
 import torch
 
 import odl_genreg as ogr
@@ -70,14 +71,60 @@ def test_rosenbrock_in_a_batch(matrix_free):
     assert minima.history[-1] == minima.values.min()
 
 
-def test_runs_do_not_depend_on_their_neighbors_but_for_the_reference():
-    starts = torch.tensor([[-1.2, 1.0], [3.0, -2.0]]).double()
-    together = gauss_newton(rosenbrock, rosenbrock_model, starts, tol=1e-300)
-    for row in (0, 1):
-        alone = gauss_newton(
-            rosenbrock, rosenbrock_model, starts[row : row + 1], tol=1e-300
+def test_problems_of_a_batch_do_not_see_each_other():
+    """Two problems of two starts each; the second has far larger gradients."""
+    starts = torch.tensor([[-1.2, 1.0], [0.5, 0.5], [30.0, -20.0], [40.0, 9.0]])
+    starts = starts.double()
+    options = {"tol": 1e-3, "maxiter": 200}
+    together = gauss_newton(
+        rosenbrock, rosenbrock_model, starts, num_problems=2, **options
+    )
+    for rows in (slice(0, 2), slice(2, 4)):
+        alone = gauss_newton(rosenbrock, rosenbrock_model, starts[rows], **options)
+        assert alone.converged.all()
+        assert torch.equal(alone.points, together.points[rows])
+        assert torch.equal(alone.gradient_norms, together.gradient_norms[rows])
+
+
+def exponentials():
+    """Fit ``exp(-z_0 t) + exp(-z_1 t)`` to data that it cannot fit."""
+    t = torch.linspace(0, 3, 20).double()
+    y = torch.cos(2 * t)
+
+    def residual(z):
+        return torch.exp(-z[:, :, None] * t).sum(1) - y
+
+    def objective(z):
+        return (residual(z) ** 2).sum(1)
+
+    def model(z):
+        J = (-t * torch.exp(-z[:, :, None] * t)).mT
+        r = residual(z)
+        gradient = 2 * (J.mT @ r[:, :, None])[:, :, 0]
+        return QuadraticModel((r**2).sum(1), gradient, 2 * J.mT @ J)
+
+    return objective, model
+
+
+def test_updates_save_models():
+    objective, model = exponentials()
+    models = {}
+    start = torch.tensor([[0.1, 2.0]]).double()
+    for refresh in (1, 4):
+        calls = []
+
+        def counted(z, calls=calls):
+            calls.append(len(z))
+            return model(z)
+
+        minima = gauss_newton(objective, counted, start, refresh=refresh, tol=1e-9)
+        assert minima.converged.all()
+        models[refresh] = len(calls)
+        expected = scipy.optimize.minimize(
+            lambda z: objective(torch.from_numpy(z)[None]).item(), start[0], tol=1e-12
         )
-        assert torch.equal(alone.points[0], together.points[row])
+        assert minima.values.item() == pytest.approx(expected.fun, rel=1e-8)
+    assert models[4] < models[1]
 
 
 def test_parameters_belong_to_their_rows():

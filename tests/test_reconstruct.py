@@ -585,11 +585,11 @@ def test_several_data_give_one_image_each(case):
     assert len(results) == 3
     for y, result in zip(data, results, strict=True):
         alone = ogr.reconstruct(ogr.squared_l2(D.operator, y, NOISE), R, LAM, **options)
-        close = 1e-2 if case == "continuation" else max(1e-4, options["tol"])
+        close = max(1e-6, options["tol"])
         assert result.objective == pytest.approx(alone.objective, rel=close)
-        assert result.residual == pytest.approx(
-            alone.residual, rel=max(1e-2, 5 * close)
-        )
+        # Continuation stops by its objective alone.
+        close = 5e-2 if case == "continuation" else 20 * close
+        assert result.residual == pytest.approx(alone.residual, rel=close)
         assert len(result.restarts) == 3
         assert result.solver.partition(",")[0] == alone.solver.partition(",")[0]
         assert result.history[-1] == pytest.approx(result.objective, rel=1e-3)
@@ -641,7 +641,7 @@ def test_callback_of_several_data_gets_lists():
 
 
 @pytest.mark.parametrize("case", ["range", "sparse", "continuation", "palm", "box"])
-@pytest.mark.parametrize("at", [2, 14])
+@pytest.mark.parametrize("at", [2, 12])
 def test_interrupt_returns_the_best_so_far(case, at):
     make, options = BATCHES[case]
     D, G, data, X = several(2)

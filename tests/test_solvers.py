@@ -93,6 +93,17 @@ def test_runs_of_a_batch_do_not_see_each_other():
         torch.testing.assert_close(together.points[b], alone.points[0])
 
 
+def test_problems_of_a_batch_have_their_own_tolerance():
+    starts = torch.tensor([[-1.2, 1.0], [0.5, 0.5], [300.0, -200.0], [400.0, 9.0]])
+    starts = starts.double()
+    together = lbfgs(rosenbrock, starts, num_problems=2, tol=1e-3)
+    for rows in (slice(0, 2), slice(2, 4)):
+        alone = lbfgs(rosenbrock, starts[rows], tol=1e-3)
+        assert alone.converged.all()
+        assert torch.equal(alone.points, together.points[rows])
+        assert torch.equal(alone.gradient_norms, together.gradient_norms[rows])
+
+
 def test_converged_runs_leave_the_batch():
     objective = Counts(rosenbrock)
     starts = torch.tensor([[1.0, 1.0], [-1.2, 1.0], [1.0 + 1e-6, 1.0]]).double()

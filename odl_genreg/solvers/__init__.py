@@ -3,7 +3,7 @@
 
 from .composite_problem import CompositeProblem, LinearTerm
 from .continuation import envelope_continuation
-from .gauss_newton import QuadraticModel, gauss_newton
+from .gauss_newton import gauss_newton
 from .initial_scaling import InitialScaling
 from .lbfgs import lbfgs
 from .line_search import BacktrackingLineSearch
@@ -12,6 +12,7 @@ from .multi_start import minimize
 from .palm import palm
 from .primal_dual import primal_dual
 from .prox_linear import prox_linear
+from .quadratic_model import QuadraticModel
 from .smoothness import is_smooth
 from .spectral_gradient import spectral_gradient
 from .terms import Term

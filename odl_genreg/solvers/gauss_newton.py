@@ -1,69 +1,21 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Levenberg-Marquardt from many starts in one batch."""
+"""Levenberg-Marquardt with secant updates, from many starts in one batch."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
 
-from .conjugate_gradient import conjugate_gradient
-from .minima import Minima
+from .minima import Minima, first_norms, value_and_gradient
+from .quadratic_model import QuadraticModel
 
-__all__ = ("QuadraticModel", "gauss_newton")
+__all__ = ("gauss_newton",)
 
-
-@dataclasses.dataclass
-class QuadraticModel:
-    """Quadratic model ``f(z + d) ~ f(z) + <g, d> + <d, H d> / 2`` of each run.
-
-    Parameters
-    ----------
-    value : torch.Tensor
-        ``f(z)``, ``(batch,)``.
-    gradient : torch.Tensor
-        ``g``, ``(batch, n)``.
-    hessian : torch.Tensor or callable
-        ``H``, positive semidefinite: matrices ``(batch, n, n)``, or a function
-        ``d -> H d`` of ``(batch, n)``.
-    """
-
-    value: torch.Tensor
-    gradient: torch.Tensor
-    hessian: torch.Tensor | Callable
-
-    def curve(self, d: torch.Tensor) -> torch.Tensor:
-        """Return ``H d``."""
-        if callable(self.hessian):
-            return self.hessian(d)
-        return (self.hessian @ d[:, :, None])[:, :, 0]
-
-    def curvature(self) -> torch.Tensor:
-        """Return ``<g, H g> / <g, g>``, ``(batch,)``."""
-        g = self.gradient
-        tiny = torch.finfo(g.dtype).tiny
-        return (g * self.curve(g)).sum(1) / (g * g).sum(1).clamp_min(tiny)
-
-    def step(self, damping: torch.Tensor) -> torch.Tensor:
-        """Solve ``(H + damping I) d = -g``, with matrices in float64."""
-        if callable(self.hessian):
-            return conjugate_gradient(
-                lambda d: self.hessian(d) + damping[:, None] * d,
-                -self.gradient,
-                tol=CG_TOL,
-                maxiter=CG_MAXITER,
-            )
-        damped = self.hessian.double()
-        damped.diagonal(dim1=1, dim2=2).add_(damping.double()[:, None])
-        factor, _ = torch.linalg.cholesky_ex(damped)
-        right = -self.gradient.double()[:, :, None]
-        return torch.cholesky_solve(right, factor)[:, :, 0].to(self.gradient.dtype)
-
-
-# Of the steps that are solved for by conjugate gradients.
-CG_TOL, CG_MAXITER = 0.03, 100
 
 # Damping of the first step, relative to the curvature along the gradient.
 FIRST_DAMPING = 1e-2
+
+# Steps in a row that may fail.
+MAX_FAILURES = 10
 
 
 def gauss_newton(
@@ -72,35 +24,46 @@ def gauss_newton(
     starts: torch.Tensor,
     *,
     parameters: Sequence[torch.Tensor] = (),
+    num_problems: int = 1,
+    refresh: int | None = None,
     tol: float = 1e-6,
-    maxiter: int = 100,
+    maxiter: int = 500,
     callback: Callable | None = None,
 ) -> Minima:
     r"""Minimize a nonlinear least squares function from a batch of starts.
 
         ``(H + damping I) d = -g``,    ``z <- z + d``    if it decreases the objective
 
-    The method of Levenberg and Marquardt: ``H`` is the Hessian of Gauss and Newton, and
-    each run has its own damping, chosen by the ratio of actual and predicted decrease
-    [Nie1999]. A run leaves the batch when it is done; no value ever increases.
+    The method of Levenberg and Marquardt, each run with its own damping, chosen by the
+    ratio of actual and predicted decrease [Nie1999]. ``H`` is the Hessian of Gauss and
+    Newton now and then, and in between its update by BFGS, which costs no Jacobian and
+    learns what Gauss and Newton leave out [FX1987]. A run leaves the batch
+    when it is done; no value ever increases.
 
     Parameters
     ----------
     objective : callable
-        Torch function of points ``(batch, n)`` and the ``parameters`` of these rows,
-        with values ``(batch,)``, each row on its own.
+        Differentiable torch function of points ``(batch, n)`` and the ``parameters``
+        of these rows, with values ``(batch,)``, each row on its own.
     model : callable
-        Function of the same arguments that returns a `QuadraticModel`.
+        Function of the same arguments that returns a `QuadraticModel`. One whose
+        Hessian is a function is not updated, but asked for in every step.
     starts : torch.Tensor
         Starts ``(batch, n)``; left as they are.
     parameters : sequence of torch.Tensor, optional
         What else the objective of each run takes, such as its data, ``(batch, ...)``.
+    num_problems : positive int, optional
+        Number of problems, each with as many consecutive starts.
+    refresh : positive int, optional
+        Most steps with one Hessian of Gauss and Newton; after a failure of its
+        update it is computed anew, too. Default: 3, and ``n / 8`` for many variables,
+        where a Jacobian is dear.
     tol : positive float, optional
         A run has converged when the norm of its gradient is at most ``tol`` times
-        the largest of the starts, or when the model promises no decrease that
-        rounding would not hide.
+        the largest of the starts of its problem, or when the model promises no
+        decrease that rounding would not hide.
     maxiter : int, optional
-        Maximal number of iterations, that is of models.
+        Maximal number of iterations, that is of steps tried.
     callback : callable, optional
         Called after each iteration with the points and values of all runs.
 
@@ -112,6 +75,9 @@ def gauss_newton(
 
     References
     ----------
+    [FX1987] Fletcher R, and Xu C. *Hybrid methods for nonlinear least squares*. IMA J
+    Numer Anal, 1987.
+
     [Nie1999] Nielsen H B. *Damping parameter in Marquardt's method*. Technical
     University of Denmark, IMM-REP-1999-05, 1999.
 
@@ -131,76 +97,115 @@ def gauss_newton(
     tensor([[ 2.],
             [-2.]])
     """
-    x = starts.detach().clone()
-    with torch.no_grad():
-        f = objective(x, *parameters)
-    norms, damping = torch.full_like(f, torch.inf), torch.full_like(f, torch.nan)
-    running, converged = f.isfinite(), torch.zeros_like(f, dtype=torch.bool)
-    trace, reference, interrupted = [f.clone()], None, False
-    growth = torch.full_like(f, 2.0)
+    x, interrupted = starts.detach().clone(), False
+    runs = _Runs(x, model, parameters, refresh or max(3, x.shape[1] // 8))
+    reference = first_norms(runs.gradient, num_problems)
+    running = runs.value.isfinite()
+    converged, trace = torch.zeros_like(running), [runs.value.clone()]
     try:
-        while len(trace) <= maxiter and bool(running.any()):
+        while True:
+            converged |= running & (runs.gradient.norm(dim=1) <= tol * reference)
+            running &= ~converged
+            if len(trace) > maxiter or not bool(running.any()):
+                break
             rows = running.nonzero()[:, 0]
-            data = [parameter[rows] for parameter in parameters]
-            now = model(x[rows], *data)
-            norms[rows] = now.gradient.norm(dim=1)
-            if reference is None:
-                reference = norms[rows].nan_to_num(0.0, 0.0).max()
-                damping[rows] = FIRST_DAMPING * now.curvature()
-            converged[rows] = norms[rows] <= tol * reference
-            state = _State(x[rows], f[rows], damping[rows], growth[rows])
-            moved, flat = _improve(objective, data, now, state, ~converged[rows])
-            x[rows], f[rows] = state.x, state.f
-            damping[rows], growth[rows] = state.damping, state.growth
-            converged[rows] |= flat
-            running[rows] = moved
-            trace.append(f.clone())
+            d, promised = runs.step(rows)
+            resolved = promised > runs.resolution[rows]
+            converged[rows[~resolved]] = True
+            runs.move(objective, rows[resolved], d[resolved], promised[resolved])
+            running &= ~converged & (runs.failures < MAX_FAILURES)
+            trace.append(runs.value.clone())
             if callback is not None:
-                callback(x, f)
+                callback(runs.x, runs.value)
     except KeyboardInterrupt:
         interrupted = True
         with torch.no_grad():
-            f = objective(x, *parameters)
-    if reference is not None:
-        norms = norms / reference.clamp_min(torch.finfo(norms.dtype).tiny)
-    return Minima(x, f, norms, converged, trace, interrupted)
+            runs.value = objective(runs.x, *parameters)
+    norms = runs.gradient.norm(dim=1) / reference
+    return Minima(runs.x, runs.value, norms, converged, trace, interrupted)
 
 
-@dataclasses.dataclass
-class _State:
-    """Point, value, damping and its next growth of each run."""
+class _Runs:
+    """Point, value, gradient and Hessian of each run, and the damping of its step."""
 
-    x: torch.Tensor
-    f: torch.Tensor
-    damping: torch.Tensor
-    growth: torch.Tensor
+    def __init__(self, x, model, parameters, refresh):
+        self.x, self.parameters, self._model = x, parameters, model
+        first = model(x, *parameters)
+        self.value, self.gradient = first.value.clone(), first.gradient.clone()
+        self.updated = not callable(first.hessian)
+        self.refresh = refresh if self.updated else 1
+        self._hessian = first.hessian.double() if self.updated else None
+        self.age = torch.zeros_like(self.value, dtype=torch.int64)
+        self.failures = torch.zeros_like(self.age)
+        self.damping = FIRST_DAMPING * first.curvature().double()
+        self.growth = torch.full_like(self.damping, 2)
 
+    @property
+    def resolution(self):
+        """Least decrease of each run that rounding does not hide."""
+        return 10 * torch.finfo(self.value.dtype).eps * self.value.abs()
 
-@torch.no_grad()
-def _improve(objective, data, model, state, pending, max_trials=10):
-    """Move each pending run by a step that decreases its objective, if there is one.
+    def step(self, rows):
+        """Return steps, and the decreases that they promise."""
+        self._renew(rows[self.age[rows] >= self.refresh])
+        d, promised = self._solve(rows)
+        # An updated Hessian may be too large: it does not decide on the end.
+        updated = self.age[rows] > 0
+        doubtful = (promised <= self.resolution[rows]) & updated
+        if bool(doubtful.any()):
+            self._renew(rows[doubtful])
+            d[doubtful], promised[doubtful] = self._solve(rows[doubtful])
+        return d, promised
 
-    Returns which runs moved, and for which of them no decrease can be resolved.
-    """
-    moved, flat = torch.zeros_like(pending), torch.zeros_like(pending)
-    resolution = 10 * torch.finfo(state.f.dtype).eps * state.f.abs()
-    for _ in range(max_trials):
-        if not bool(pending.any()):
-            break
-        d = model.step(state.damping)
-        promised = (state.damping * (d * d).sum(1) - (model.gradient * d).sum(1)) / 2
-        flat |= pending & (promised <= resolution)
-        pending = pending & ~flat
-        i = pending.nonzero()[:, 0]
-        x = state.x[i] + d[i]
-        f = objective(x, *(parameter[i] for parameter in data))
-        ratio = (state.f[i] - f) / promised[i]
-        good = f.isfinite() & (ratio > 1e-4)
+    def _data(self, rows):
+        return [parameter[rows] for parameter in self.parameters]
+
+    def _renew(self, rows):
+        if self.updated and len(rows):
+            model = self._model(self.x[rows], *self._data(rows))
+            self._hessian[rows], self.age[rows] = model.hessian.double(), 0
+
+    def _solve(self, rows):
+        g, damping = self.gradient[rows], self.damping[rows]
+        if self.updated:
+            model = QuadraticModel(self.value[rows], g, self._hessian[rows])
+        else:
+            model = self._model(self.x[rows], *self._data(rows))
+        d = model.step(damping)
+        return d, ((damping * (d * d).sum(1) - (g * d).sum(1)) / 2).to(g.dtype)
+
+    def move(self, objective, rows, d, promised):
+        """Go where the step decreases the objective; learn from it."""
+        x = self.x[rows] + d
+        value, gradient = value_and_gradient(objective, x, *self._data(rows))
+        ratio = ((self.value[rows] - value) / promised).double()
+        good, fresh = value.isfinite() & (ratio > 1e-4), self.age[rows] == 0
         factor = (1 - (2 * ratio - 1) ** 3).clamp(1 / 5, 2)
-        state.damping[i] *= torch.where(good, factor, state.growth[i])
-        state.growth[i] = torch.where(good, 2, 2 * state.growth[i])
-        i, accepted = i[good], (x[good], f[good])
-        state.x[i], state.f[i] = accepted
-        moved[i] = True
-        pending[i] = False
-    return moved, flat
+        # Where an updated Hessian fails, a new one comes before more damping.
+        fault = torch.where(fresh, self.growth[rows], 1)
+        self.damping[rows] *= torch.where(good, factor, fault)
+        self.growth[rows] = torch.where(good, 2, 2 * fault)
+        self.failures[rows] = torch.where(good, 0, self.failures[rows] + 1)
+        self.age[rows[~good & ~fresh]] = self.refresh
+        rows, x, value, gradient = rows[good], x[good], value[good], gradient[good]
+        if self.updated:
+            self._update(rows, d[good].double(), gradient - self.gradient[rows])
+            self.age[rows] += 1
+        self.x[rows], self.value[rows] = x.detach(), value
+        self.gradient[rows] = gradient
+
+    def _update(self, rows, s, y):
+        """BFGS with Powell's correction, which keeps ``H`` positive definite."""
+        H, y = self._hessian[rows], y.double()
+        Hs = (H @ s[:, :, None])[:, :, 0]
+        sHs, sy = (s * Hs).sum(1), (s * y).sum(1)
+        theta = torch.where(sy < 0.2 * sHs, 0.8 * sHs / (sHs - sy), 1)[:, None]
+        y = theta * y + (1 - theta) * Hs
+        sy = (s * y).sum(1)
+        H = H + _outer(y) / sy[:, None, None] - _outer(Hs) / sHs[:, None, None]
+        known = H.isfinite().flatten(1).all(1)
+        self._hessian[rows[known]] = H[known]
+
+
+def _outer(v):
+    return v[:, :, None] * v[:, None, :]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from .minima import Minima, value_and_gradient
+from .minima import Minima, first_norms, value_and_gradient
 
 __all__ = ("lbfgs",)
 
@@ -15,6 +15,7 @@ def lbfgs(
     starts: torch.Tensor,
     *,
     parameters: Sequence[torch.Tensor] = (),
+    num_problems: int = 1,
     tol: float = 1e-6,
     maxiter: int = 500,
     num_store: int = 10,
@@ -35,9 +36,11 @@ def lbfgs(
         Starts ``(batch, n)``; left as they are.
     parameters : sequence of torch.Tensor, optional
         What else the objective of each run takes, such as its data, ``(batch, ...)``.
+    num_problems : positive int, optional
+        Number of problems, each with as many consecutive starts.
     tol : positive float, optional
         A run has converged when the norm of its gradient is at most ``tol`` times
-        the largest of the starts.
+        the largest of the starts of its problem.
     maxiter : int, optional
         Maximal number of iterations.
     num_store : positive int, optional
@@ -65,7 +68,7 @@ def lbfgs(
     """
     x = starts.detach().clone()
     f, g = value_and_gradient(objective, x, *parameters)
-    reference = g.norm(dim=1).nan_to_num(nan=0.0, posinf=0.0).max()
+    reference = first_norms(g, num_problems)
     trace, interrupted = [f.clone()], False
     pairs = _Pairs(x, num_store)
     running = f.isfinite() & (g.norm(dim=1) > tol * reference)
@@ -81,14 +84,16 @@ def lbfgs(
             pairs.append(x_new - x[rows], g_new - g[rows], rows)
             pairs.clear(rows[restart])
             x[rows], f[rows], g[rows] = x_new, f_new, g_new
-            running[rows] = (improved | restart) & (g_new.norm(dim=1) > tol * reference)
+            running[rows] = (improved | restart) & (
+                g_new.norm(dim=1) > tol * reference[rows]
+            )
             trace.append(f.clone())
             if callback is not None:
                 callback(x, f)
     except KeyboardInterrupt:
         interrupted = True
         f, g = value_and_gradient(objective, x, *parameters)
-    norms = g.norm(dim=1) / reference.clamp_min(torch.finfo(g.dtype).tiny)
+    norms = g.norm(dim=1) / reference
     return Minima(x, f, norms, norms <= tol, trace, interrupted)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ("Minima", "least", "value_and_gradient")
+__all__ = ("Minima", "first_norms", "least", "value_and_gradient")
 
 
 @dataclasses.dataclass
@@ -20,7 +20,8 @@ class Minima:
     values : torch.Tensor
         Objective of each, ``(batch,)``.
     gradient_norms : torch.Tensor
-        Norm of the gradient of each relative to the largest of the starts.
+        Norm of the gradient of each relative to the largest of the starts of its
+        problem.
     converged : torch.Tensor
         Which of them reached ``tol``, ``(batch,)``, bool.
     trace : list of torch.Tensor
@@ -55,6 +56,14 @@ class Minima:
 def least(values: torch.Tensor) -> float:
     """Return the least value of a batch; NaN counts as infinite."""
     return float(values.nan_to_num(nan=torch.inf, posinf=torch.inf).min())
+
+
+def first_norms(gradients: torch.Tensor, num_problems: int) -> torch.Tensor:
+    """Return, for each run, the largest gradient norm of the starts of its problem."""
+    norms = gradients.norm(dim=1).nan_to_num(nan=0.0, posinf=0.0)
+    largest = norms.reshape(num_problems, -1).amax(1)
+    tiny = torch.finfo(norms.dtype).tiny
+    return largest.repeat_interleave(len(norms) // num_problems).clamp_min(tiny)
 
 
 def value_and_gradient(objective: Callable, points: torch.Tensor, *parameters):

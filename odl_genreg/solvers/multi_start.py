@@ -20,6 +20,7 @@ def minimize(
     starts: torch.Tensor,
     *,
     parameters: Sequence[torch.Tensor] = (),
+    num_problems: int = 1,
     tol: float = 1e-6,
     maxiter: int = 500,
     callback: Callable | None = None,
@@ -37,7 +38,7 @@ def minimize(
         Functional on ``Z`` with gradient or proximal, a scaled latent prior.
     starts : torch.Tensor
         Starts ``(batch, *Z.shape)``.
-    parameters, tol, maxiter, callback :
+    parameters, num_problems, tol, maxiter, callback :
         As for `lbfgs`; the callback gets points of the shape of ``starts``.
 
     Returns
@@ -58,6 +59,7 @@ def minimize(
 
     options = {
         "parameters": parameters,
+        "num_problems": num_problems,
         "tol": tol,
         "maxiter": maxiter,
         "callback": None if callback is None else on_tensors,

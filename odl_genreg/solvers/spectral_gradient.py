@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from .minima import Minima, value_and_gradient
+from .minima import Minima, first_norms, value_and_gradient
 
 __all__ = ("spectral_gradient",)
 
@@ -16,6 +16,7 @@ def spectral_gradient(
     starts: torch.Tensor,
     *,
     parameters: Sequence[torch.Tensor] = (),
+    num_problems: int = 1,
     tol: float = 1e-6,
     maxiter: int = 500,
     callback: Callable | None = None,
@@ -39,9 +40,11 @@ def spectral_gradient(
         Starts ``(batch, n)``; left as they are.
     parameters : sequence of torch.Tensor, optional
         As for `lbfgs`.
+    num_problems : positive int, optional
+        As for `lbfgs`.
     tol : positive float, optional
         A run has converged when its step, divided by its length ``t``, is at most
-        ``tol`` times the largest gradient of the starts.
+        ``tol`` times the largest gradient of the starts of its problem.
     maxiter : int, optional
         Maximal number of iterations.
     callback : callable, optional
@@ -73,7 +76,7 @@ def spectral_gradient(
     x = torch.cat([proximal(1.0, row[None]) for row in starts.detach()])
     f, g = value_and_gradient(objective, x, *parameters)
     tiny = torch.finfo(g.dtype).tiny
-    reference = g.norm(dim=1).nan_to_num(nan=0.0, posinf=0.0).max().clamp_min(tiny)
+    reference = first_norms(g, num_problems)
     step = 1 / g.norm(dim=1).clamp_min(tiny)
     residual = torch.full_like(f, torch.inf)
     running, trace, interrupted = f.isfinite(), [f.clone()], False
@@ -85,7 +88,7 @@ def spectral_gradient(
                 objective, data, proximal, x[rows], f[rows], g[rows], step[rows]
             )
             s, y = x_new - x[rows], g_new - g[rows]
-            change = s.norm(dim=1) / t / reference
+            change = s.norm(dim=1) / t / reference[rows]
             residual[rows] = torch.where(moved, change, residual[rows])
             curvature = (s * y).sum(1) / (s * s).sum(1)
             step[rows] = torch.where(curvature > 0, 1 / curvature, 2 * t)
