@@ -37,14 +37,14 @@ SHAPE_ANGLES = 20
 
 def problems(quick):
     """Regularizer, name, cases, starts of each, and most seconds of one run."""
-    angles, digits, starts = ((10,), 2, 1) if quick else ((3, 5, 10, 30), 4, 2)
+    angles, digits, starts = ((10,), 2, 1) if quick else ((3, 5, 10, 30), 8, 2)
     for kind, num_angles in itertools.product(("soft", "range", "sparse"), angles):
         images = digits if kind != "sparse" else max(1, digits // 4)
         made = [digit(kind, index, num_angles) for index in range(images)]
         yield kind, f"digits, {num_angles} angles", made, starts, 1 if quick else 2
     if not quick:
         for kind in ("soft", "range"):
-            made = [shape(kind, 0, SHAPE_ANGLES)]
+            made = [shape(kind, index, SHAPE_ANGLES) for index in range(2)]
             yield kind, f"shapes, {SHAPE_ANGLES} angles", made, 1, 30
 
 

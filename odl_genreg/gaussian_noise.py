@@ -125,7 +125,7 @@ def squared_l2(operator, data, noise_std: float = 1.0) -> SquaredL2:
     --------
     >>> A = odl.IdentityOperator(odl.uniform_discr(0, 1, 4))
     >>> D = ogr.squared_l2(A, [0, 0, 0, 0], noise_std=0.5)
-    >>> D([1, 1, 1, 1])
+    >>> round(D([1, 1, 1, 1]), 12)
     8.0
     """
     return SquaredL2(operator, data, noise_std)

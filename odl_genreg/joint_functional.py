@@ -5,6 +5,7 @@ import functools
 
 import odl
 
+from .solvers import is_smooth
 from .torch_bridge import TorchFunctional, batch_value
 
 __all__ = ("JointFunctional",)
@@ -41,6 +42,21 @@ class JointFunctional(TorchFunctional):
 
     @functools.cached_property
     def gradient(self):
-        """Gradient in ``x`` and ``z``; `NotImplementedError` if one term has none."""
-        _ = self.deviation.gradient, self.latent_term.gradient
+        """Gradient in ``x`` and ``z``.
+
+        Raises
+        ------
+        NotImplementedError
+            If ``F`` or ``R_Z`` is not smooth.
+        """
+        for name, functional in (
+            ("deviation", self.deviation),
+            ("latent_prior", self.latent_term),
+        ):
+            if not is_smooth(functional):
+                raise NotImplementedError(
+                    f"`{name}` must be smooth for a gradient, got "
+                    f"{type(functional).__name__}; use `separable`, or a solver that "
+                    "takes proximals."
+                )
         return super().gradient

@@ -193,6 +193,16 @@ def test_no_gradient_where_there_is_none(kind):
         _ = R.gradient
 
 
+def test_no_joint_gradient_where_there_is_none():
+    R = regularizer("sparse", "linear")
+    message = "`deviation` must be smooth for a gradient, got L1Norm; use `separable`"
+    with pytest.raises(NotImplementedError, match=message):
+        _ = R.joint.gradient
+    R = ogr.soft_constraint(R.generator, 1.0, latent_prior=box(R.generator.domain))
+    with pytest.raises(NotImplementedError, match="`latent_prior` must be smooth"):
+        _ = R.joint.gradient
+
+
 @pytest.mark.parametrize("kind", SMOOTH)
 def test_float32_gradient_with_astra(kind):
     X = odl.uniform_discr([0, 0], [1.4, 1.8], (7, 9), dtype="float32")

@@ -2,5 +2,6 @@
 """Readers and makers of image data."""
 
 from .mnist import demo_digits, read_mnist
+from .shapes import bright_spots, shapes
 
-__all__ = ("demo_digits", "read_mnist")
+__all__ = ("bright_spots", "demo_digits", "read_mnist", "shapes")
