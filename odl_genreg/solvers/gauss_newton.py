@@ -75,8 +75,8 @@ def gauss_newton(
 
     References
     ----------
-    [FX1987] Fletcher R, and Xu C. *Hybrid methods for nonlinear least squares*. IMA J
-    Numer Anal, 1987.
+    [FX1987] Fletcher R, and Xu C. *Hybrid methods for nonlinear least squares*. IMA
+    Journal of Numerical Analysis, 1987.
 
     [Nie1999] Nielsen H B. *Damping parameter in Marquardt's method*. Technical
     University of Denmark, IMM-REP-1999-05, 1999.
@@ -198,11 +198,11 @@ class _Runs:
         """BFGS with Powell's correction, which keeps ``H`` positive definite."""
         H, y = self._hessian[rows], y.double()
         Hs = (H @ s[:, :, None])[:, :, 0]
-        sHs, sy = (s * Hs).sum(1), (s * y).sum(1)
-        theta = torch.where(sy < 0.2 * sHs, 0.8 * sHs / (sHs - sy), 1)[:, None]
+        old, new = (s * Hs).sum(1), (s * y).sum(1)
+        theta = torch.where(new < 0.2 * old, 0.8 * old / (old - new), 1)[:, None]
         y = theta * y + (1 - theta) * Hs
-        sy = (s * y).sum(1)
-        H = H + _outer(y) / sy[:, None, None] - _outer(Hs) / sHs[:, None, None]
+        new = (s * y).sum(1)
+        H = H + _outer(y) / new[:, None, None] - _outer(Hs) / old[:, None, None]
         known = H.isfinite().flatten(1).all(1)
         self._hessian[rows[known]] = H[known]
 
