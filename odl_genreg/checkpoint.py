@@ -6,10 +6,12 @@ import torch
 
 from .checkpoint_files import SHIPPED, read_checkpoint, write_checkpoint
 from .generator import Generator
-from .networks import VAE
+from .networks import GAN, VAE, Autoencoder
 from .torch_bridge import torch_dtype
 
 __all__ = ("load_generator", "save_generator", "shipped_generators")
+
+FAMILIES = {"vae": VAE, "ae": Autoencoder, "gan": GAN}
 
 
 def shipped_generators() -> list[str]:
@@ -43,8 +45,8 @@ def save_generator(
     generator : `Generator`
         Generator to write.
     architecture : dict, optional
-        ``{"name": "vae", "arguments": {...}}`` of a network of this package. Without,
-        loading needs the network.
+        ``{"name": "vae", "arguments": {...}}`` of a network of this package; the names
+        of the others are "ae" and "gan". Without, loading needs the network.
     description : dict, optional
         What else to know: training data, seed, versions, figures.
     dtype : torch.dtype, optional
@@ -172,19 +174,20 @@ def _build(architecture):
             "`network` must be given for a checkpoint of a network that is none of "
             "this package, got None; give the module, and its `encoder` if it has one."
         )
-    if architecture.get("name") != "vae":
+    name = architecture.get("name")
+    if name not in FAMILIES:
         raise ValueError(
-            "`architecture` must have the name 'vae', got "
-            f"{architecture.get('name')!r}; give the `network` itself."
+            f"`architecture` must have one of the names {tuple(FAMILIES)}, got "
+            f"{name!r}; give the `network` itself."
         )
     try:
-        vae = VAE(**architecture["arguments"])
+        network = FAMILIES[name](**architecture["arguments"])
     except (KeyError, TypeError) as error:
         raise ValueError(
-            "`architecture` must have the arguments of a VAE, got "
+            f"`architecture` must have the arguments of a network {name!r}, got "
             f"{architecture.get('arguments')!r}; give the `network` itself."
         ) from error
-    return vae.decoder, vae.mean_encoder
+    return network.decoder, getattr(network, "mean_encoder", None)
 
 
 def _prefixed(prefix, module):

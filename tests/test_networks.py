@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from odl_genreg.networks import VAE
+from odl_genreg.networks import GAN, VAE, Autoencoder
+from odl_genreg.torch_bridge import push_forward
 
 SHAPE = (8, 12)
 
@@ -134,13 +135,81 @@ def test_divergence_in_the_negative_elbo():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"image_shape": (7, 8)}, r"`image_shape` must be divisible by 4.*\(7, 8\)"),
-        ({"image_shape": (8,)}, r"`image_shape` must be 2 positive ints, got \(8,\)"),
+        ({"image_shape": (3, 8)}, r"`channels` must halve images of \(3, 8\) pixels"),
+        ({"image_shape": (8,)}, r"`image_shape` must be 2 or 3 positive ints, got"),
         ({"latent_dim": 0}, r"`latent_dim` must be 1 positive int, got \(0,\)"),
-        ({"channels": (4, -1)}, r"`channels` must be 2 positive ints, got \(4, -1\)"),
+        (
+            {"channels": (4, -1)},
+            r"`channels` must be 1 to 8 positive ints, got \(4, -1\)",
+        ),
         ({"hidden": 2.5}, r"`hidden` must be 1 positive int, got \(2.5,\)"),
     ],
 )
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         VAE(**{"image_shape": SHAPE, **arguments})
+
+
+# --- All families --- #
+
+SIZES = {
+    "square": ((16, 16), 2, (4, 5)),
+    "odd": ((21, 50), 3, (4, 5, 6)),
+    "long": ((16, 256), 5, (2, 3, 4, 5)),
+    "colors": ((3, 28, 30), 1024, (4, 5)),
+}
+
+
+@pytest.mark.parametrize("family", [VAE, Autoencoder, GAN])
+@pytest.mark.parametrize("size", SIZES)
+def test_all_sizes(family, size):
+    shape, latent_dim, channels = SIZES[size]
+    network = family(shape, latent_dim, channels=channels, hidden=6, seed=1)
+    z = torch.randn(2, latent_dim, generator=torch.Generator().manual_seed(0))
+    x = network.decoder(z)
+    assert x.shape == (2, *((1, *shape) if len(shape) == 2 else shape))
+    assert x.min() > 0
+    assert x.max() < 1
+    if family is GAN:
+        assert network.critic(x).shape == (2, 1)
+    else:
+        assert network.mean_encoder(x).shape == (2, latent_dim)
+    again = family(**json.loads(json.dumps(network.arguments)))
+    again.load_state_dict(network.state_dict())
+
+
+@pytest.mark.parametrize("family", [VAE, Autoencoder, GAN])
+def test_cropped_decoder_goes_forward_layer_by_layer(family):
+    """The derivative along a direction is that of a difference."""
+    decoder = family((9, 14), 3, channels=(4, 5), hidden=6).double().decoder
+    source = torch.Generator().manual_seed(0)
+    z, h = torch.randn(2, 1, 3, generator=source, dtype=torch.float64)
+    _, pushed = push_forward(decoder, z, h[None])
+    difference = (decoder(z + 1e-5 * h) - decoder(z - 1e-5 * h)) / 2e-5
+    torch.testing.assert_close(pushed[:, 0], difference, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("family", [VAE, Autoencoder, GAN])
+def test_seeds_of_all_families(family, global_state_untouched):
+    arguments = {"latent_dim": 2, "channels": (4, 5), "hidden": 6}
+    with global_state_untouched():
+        one, same, other = (family(SHAPE, **arguments, seed=s) for s in (0, 0, 1))
+    z = torch.ones(1, 2)
+    assert torch.equal(one.decoder(z), same.decoder(z))
+    assert not torch.equal(one.decoder(z), other.decoder(z))
+
+
+def test_gradient_penalty_of_a_linear_critic():
+    """``f(x) = 3 x_1`` has a gradient of norm 3: ``(3 - 1)^2 = 4``."""
+    network = GAN(SHAPE, latent_dim=2, channels=(4, 5), hidden=6)
+    network.critic = nn.Sequential(nn.Flatten(), nn.Linear(96, 1))
+    with torch.no_grad():
+        network.critic[1].weight.zero_()
+        network.critic[1].weight[0, 0] = 3.0
+    x, source = images(4), torch.Generator().manual_seed(0)
+    samples = network.sample(4, source)
+    assert network.gradient_penalty(x, samples, source).item() == pytest.approx(4.0)
+    expected = 3 * (x - samples)[:, 0, 0, 0].mean()
+    assert network.distance(x, samples).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )

@@ -1,19 +1,36 @@
 # SPDX-License-Identifier: MPL-2.0
 """The training loop: decrease, repeatability, interruption."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
-from odl_genreg.networks import VAE
-from odl_genreg.training import random_affine, standardize_latents, train_vae
-from odl_genreg.training import vae as vae_module
+from odl_genreg.networks import GAN, VAE, Autoencoder
+from odl_genreg.training import (
+    loop,
+    random_affine,
+    standardize_latents,
+    train_autoencoder,
+    train_gan,
+    train_vae,
+)
+from odl_genreg.training.gan import sliced_distance
+from odl_genreg.training.vae import _Recipe as VAERecipe
 
 SETTINGS = {"epochs": 4, "batch_size": 8, "seed": 5}
+FAMILIES = {
+    "vae": (VAE, train_vae),
+    "ae": (Autoencoder, train_autoencoder),
+    "gan": (GAN, train_gan),
+}
+each_family = pytest.mark.parametrize("family", FAMILIES)
 
 
-def small():
-    return VAE((8, 12), latent_dim=2, channels=(4, 4), hidden=8)
+def small(family="vae"):
+    network, _ = FAMILIES[family]
+    return network((8, 12), latent_dim=2, channels=(4, 4), hidden=8)
 
 
 def bars(number=40, seed=0):
@@ -22,6 +39,13 @@ def bars(number=40, seed=0):
     images = torch.zeros(number, 1, 8, 12)
     images[torch.arange(number), 0, :, torch.from_numpy(columns)] = 1.0
     return images
+
+
+def loop_variance(network, images):
+    """The ``log gamma^2`` that makes the validation loss smallest."""
+    recipe = VAERecipe(network)
+    recipe.validate(images, len(images))
+    return recipe.weights()["log_variance"].item()
 
 
 def assert_same_weights(one, two):
@@ -38,24 +62,28 @@ def test_loss_decreases():
     assert history[-1][1] < history[0][1] - 10
 
 
-def test_same_seed_same_result(global_state_untouched):
-    one, two, other = small(), small(), small()
+@each_family
+def test_same_seed_same_result(family, global_state_untouched):
+    train = FAMILIES[family][1]
+    one, two, other = small(family), small(family), small(family)
     with global_state_untouched():
-        history = train_vae(one, bars(), bars(16, 1), **SETTINGS)
-    assert train_vae(two, bars(), bars(16, 1), **SETTINGS) == history
+        history = train(one, bars(), bars(16, 1), **SETTINGS)
+    assert train(two, bars(), bars(16, 1), **SETTINGS) == history
     assert_same_weights(one, two)
-    changed = train_vae(other, bars(), bars(16, 1), **{**SETTINGS, "seed": 6})
+    changed = train(other, bars(), bars(16, 1), **{**SETTINGS, "seed": 6})
     assert changed != history
 
 
+@each_family
 @pytest.mark.parametrize("survivors", [1, 2, 3])
 def test_resumed_training_equals_the_uninterrupted_one(
-    tmp_path, monkeypatch, survivors
+    tmp_path, monkeypatch, survivors, family
 ):
-    whole, interrupted = small(), small()
-    history = train_vae(whole, bars(), bars(16, 1), **SETTINGS)
+    train = FAMILIES[family][1]
+    whole, interrupted = small(family), small(family)
+    history = train(whole, bars(), bars(16, 1), **SETTINGS)
     path, saves = tmp_path / "state", []
-    save = vae_module._save
+    save = loop._save
 
     def killed_after_saving(state, path):
         save(state, path)
@@ -64,14 +92,12 @@ def test_resumed_training_equals_the_uninterrupted_one(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(vae_module, "_save", killed_after_saving)
+        patch.setattr(loop, "_save", killed_after_saving)
         with pytest.raises(KeyboardInterrupt):
-            train_vae(
-                interrupted, bars(), bars(16, 1), checkpoint_path=path, **SETTINGS
-            )
+            train(interrupted, bars(), bars(16, 1), checkpoint_path=path, **SETTINGS)
     assert saves == list(range(1, survivors + 1))
-    resumed = small()
-    again = train_vae(resumed, bars(), bars(16, 1), checkpoint_path=path, **SETTINGS)
+    resumed = small(family)
+    again = train(resumed, bars(), bars(16, 1), checkpoint_path=path, **SETTINGS)
     assert again == history
     assert_same_weights(whole, resumed)
     assert [file.name for file in tmp_path.iterdir()] == ["state"]
@@ -79,7 +105,7 @@ def test_resumed_training_equals_the_uninterrupted_one(
 
 def test_kill_while_writing_leaves_the_last_state(tmp_path, monkeypatch):
     path = tmp_path / "state"
-    vae_module._save({"epoch": 1}, path)
+    loop._save({"epoch": 1}, path)
 
     def killed(state, target):
         target.write_bytes(b"half a st")
@@ -87,8 +113,60 @@ def test_kill_while_writing_leaves_the_last_state(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        vae_module._save({"epoch": 2}, path)
+        loop._save({"epoch": 2}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 1}
+
+
+def test_log_has_a_line_for_each_epoch(tmp_path):
+    path, state = tmp_path / "log.jsonl", tmp_path / "state"
+    options = {"checkpoint_path": state, "log_path": path, **SETTINGS}
+    history = train_vae(small(), bars(), bars(16, 1), **options)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert [(line["loss"], line["validation_loss"]) for line in lines] == history
+
+
+def test_patience_ends_the_training():
+    """Black is learned and white is not: soon no epoch is better for white."""
+    black, white = torch.zeros(40, 1, 8, 12), torch.ones(16, 1, 8, 12)
+    options = {"epochs": 40, "batch_size": 8, "learning_rate": 0.02, "patience": 3}
+    history = train_vae(small(), black, white, **options)
+    losses = [validation for _, validation in history]
+    assert len(losses) < 40
+    assert losses.index(min(losses)) == len(losses) - 4
+
+
+def test_errors_of_an_autoencoder_decrease():
+    network = small("ae")
+    options = {"epochs": 30, "batch_size": 8, "learning_rate": 0.02}
+    history = train_autoencoder(network, bars(), bars(16, 1), **options)
+    assert history[-1][1] < 0.7 * history[0][1]
+    with torch.no_grad():
+        error = network.squared_error(bars(16, 1)).item()
+    assert error == pytest.approx(min(loss for _, loss in history), rel=1e-5)
+
+
+def test_samples_of_a_gan_approach_the_images():
+    """Of one gray value: after some steps the samples have about that value."""
+    gray = torch.full((64, 1, 8, 12), 0.2)
+    network = small("gan")
+    options = {"epochs": 50, "batch_size": 8, "learning_rate": 3e-2}
+    history = train_gan(network, gray, gray[:16], augmentation=None, **options)
+    before, after = history[0][1], min(loss for _, loss in history)
+    assert after < 0.2 * before
+    with torch.no_grad():
+        samples = network.sample(100, torch.Generator().manual_seed(0))
+    assert samples.mean().item() == pytest.approx(0.2, abs=0.08)
+
+
+def test_sliced_distance_of_a_shift():
+    """Shifted by ``v`` along a random direction ``u``: ``E <u, v>^2 n = |v|^2``."""
+    source = torch.Generator().manual_seed(0)
+    images = torch.rand(30, 1, 8, 12, generator=source)
+    shift = torch.rand(1, 1, 8, 12, generator=source)
+    assert sliced_distance(images, images.flip(0), source) == pytest.approx(0, abs=1e-6)
+    measured = sliced_distance(images, images + shift, source)
+    assert measured == pytest.approx(shift.square().sum().item(), rel=0.3)
 
 
 def test_network_ends_with_the_best_weights_and_their_variance():
@@ -100,15 +178,16 @@ def test_network_ends_with_the_best_weights_and_their_variance():
     )
     best = min(loss for _, loss in history)
     assert best < history[-1][1] - 10
-    loss, log_variance = vae_module._validate(network, white, 8)
-    assert loss == best
-    assert network.log_variance.item() == pytest.approx(log_variance, rel=1e-6)
+    assert VAERecipe(network).validate(white, 8) == best
+    expected = loop_variance(network, white)
+    assert network.log_variance.item() == pytest.approx(expected, rel=1e-6)
     assert not network.training
 
 
 def test_validation_loss_is_the_negative_elbo_at_its_best_variance():
     network, x = small(), bars(16)
-    loss, log_variance = vae_module._validate(network, x, 16)
+    loss = VAERecipe(network).validate(x, 16)
+    log_variance = loop_variance(network, x)
     values = []
     for shift in (-0.1, 0.0, 0.1):
         with torch.no_grad():
@@ -140,7 +219,7 @@ def test_divergence_raises():
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (bars()[:, 0], r"`images` must have shape \(number, 1, n, m\).*\(40, 8, 12\)"),
+        (bars()[:, 0], r"`images` must have shape \(number, channels.*\(40, 8, 12\)"),
         (bars(4), r"number >= 8, got \(4, 1, 8, 12\)"),
         (255 * bars(), r"`images` must have values in \[0, 1\], got \[0.0, 255.0\]"),
         (bars() * float("nan"), r"`images` must have values in \[0, 1\], got \[nan"),

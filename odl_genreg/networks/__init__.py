@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
 """Generative networks: PyTorch only."""
 
+from .autoencoder import Autoencoder
+from .gan import GAN
 from .vae import VAE
 
-__all__ = ("VAE",)
+__all__ = ("GAN", "VAE", "Autoencoder")

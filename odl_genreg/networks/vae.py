@@ -6,6 +6,8 @@ import math
 import torch
 from torch import nn
 
+from .convolutional import architecture, decoder, features, initialize
+
 __all__ = ("VAE",)
 
 
@@ -22,9 +24,9 @@ class VAE(nn.Module):
     Notes
     -----
     All activations are analytic (SiLU, and a sigmoid at the output), so that ``G`` is
-    infinitely differentiable and ``0 < G(z) < 1``. Two strided convolutions lead from
-    ``(n, m)`` to ``(n / 4, m / 4)`` in the encoder, two transposed ones back in the
-    decoder; two dense layers stand in between.
+    infinitely differentiable and ``0 < G(z) < 1``. Each strided convolution of the
+    encoder halves the resolution, each transposed one of the decoder doubles it; two
+    dense layers stand in between.
 
     With ``N`` pixels the negative evidence lower bound per image is
 
@@ -53,12 +55,12 @@ class VAE(nn.Module):
 
         Parameters
         ----------
-        image_shape : sequence of two positive ints
-            Numbers of rows and columns, both divisible by 4.
+        image_shape : sequence of two or three positive ints
+            Numbers of rows and columns, or of channels, rows and columns.
         latent_dim : positive int, optional
             Number of latent variables.
-        channels : sequence of two positive ints, optional
-            Numbers of channels at half and at a quarter of the resolution.
+        channels : sequence of positive ints, optional
+            Numbers of channels at half, a quarter, an eighth, ... of the resolution.
         hidden : positive int, optional
             Width of the dense layer between the latent and the convolutional layers.
         seed : int, optional
@@ -80,28 +82,13 @@ class VAE(nn.Module):
         >>> missing = again.load_state_dict(network.state_dict())
         """
         super().__init__()
-        image_shape = _positive_ints("image_shape", image_shape, 2)
-        channels = _positive_ints("channels", channels, 2)
-        (latent_dim,) = _positive_ints("latent_dim", (latent_dim,), 1)
-        (hidden,) = _positive_ints("hidden", (hidden,), 1)
-        if any(n % 4 for n in image_shape):
-            raise ValueError(
-                "`image_shape` must be divisible by 4 in both directions, got "
-                f"{image_shape}; pad or crop the images."
-            )
-        self.arguments = {
-            "image_shape": list(image_shape),
-            "latent_dim": latent_dim,
-            "channels": list(channels),
-            "hidden": hidden,
-        }
-        # Built without storage: PyTorch would draw its weights from the global state.
+        self.arguments = architecture(image_shape, latent_dim, channels, hidden)
         with torch.device("meta"):
             self.encoder = _Encoder(image_shape, latent_dim, channels, hidden)
-            self.decoder = _decoder(image_shape, latent_dim, channels, hidden)
+            self.decoder = decoder(image_shape, latent_dim, channels, hidden)
             self.log_variance = nn.Parameter(torch.empty(()))
-        self.to_empty(device="cpu")
-        self._initialize(torch.Generator().manual_seed(seed))
+        initialize(self, seed)
+        nn.init.constant_(self.log_variance, math.log(0.03))
 
     @property
     def mean_encoder(self):
@@ -170,37 +157,13 @@ class VAE(nn.Module):
         divergence = mean.square() + log_variance.exp() - 1 - log_variance
         return squared_error, 0.5 * divergence.sum(1).mean()
 
-    @torch.no_grad()
-    def _initialize(self, generator):
-        """Draw weights of variance 1 / (number of inputs), set the biases to zero."""
-        for layer in self.modules():
-            if not hasattr(layer, "weight"):
-                continue
-            inputs = layer.weight[0].numel()
-            if isinstance(layer, nn.ConvTranspose2d):
-                # Of a 4 x 4 kernel with stride 2, each output pixel meets a quarter.
-                inputs = layer.in_channels * layer.weight[0, 0].numel() / 4
-            layer.weight.normal_(0, inputs**-0.5, generator=generator)
-            layer.bias.zero_()
-        self.log_variance.fill_(math.log(0.03))
-
 
 class _Encoder(nn.Module):
     """Mean and log-variance of ``z | x``, each of shape ``(batch, latent_dim)``."""
 
     def __init__(self, image_shape, latent_dim, channels, hidden):
         super().__init__()
-        n, m = image_shape
-        fine, coarse = channels
-        self.features = nn.Sequential(
-            nn.Conv2d(1, fine, 4, stride=2, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(fine, coarse, 4, stride=2, padding=1),
-            nn.SiLU(),
-            nn.Flatten(),
-            nn.Linear(coarse * (n // 4) * (m // 4), hidden),
-            nn.SiLU(),
-        )
+        self.features = features(image_shape, channels, hidden)
         self.mean = nn.Linear(hidden, latent_dim)
         self.log_variance = nn.Linear(hidden, latent_dim)
 
@@ -209,37 +172,8 @@ class _Encoder(nn.Module):
         return self.mean(features), self.log_variance(features)
 
 
-def _decoder(image_shape, latent_dim, channels, hidden):
-    """Return ``G``, the mean of ``x | z``, of shape ``(batch, 1, n, m)``."""
-    n, m = image_shape
-    fine, coarse = channels
-    return nn.Sequential(
-        nn.Linear(latent_dim, hidden),
-        nn.SiLU(),
-        nn.Linear(hidden, coarse * (n // 4) * (m // 4)),
-        nn.SiLU(),
-        nn.Unflatten(1, (coarse, n // 4, m // 4)),
-        nn.ConvTranspose2d(coarse, fine, 4, stride=2, padding=1),
-        nn.SiLU(),
-        nn.ConvTranspose2d(fine, 1, 4, stride=2, padding=1),
-        nn.Sigmoid(),
-    )
-
-
 def _sample(mean, log_variance, generator):
     noise = torch.randn(
         mean.shape, generator=generator, dtype=mean.dtype, device=generator.device
     )
     return mean + noise.to(mean.device) * torch.exp(0.5 * log_variance)
-
-
-def _positive_ints(name, values, number):
-    values = tuple(values)
-    if len(values) != number or not all(
-        isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in values
-    ):
-        raise ValueError(
-            f"`{name}` must be {number} positive int{'s' * (number > 1)}, got "
-            f"{values}; give for example `VAE((28, 28), 16, channels=(32, 48))`."
-        )
-    return values

@@ -2,7 +2,15 @@
 """Training of generative networks: PyTorch only."""
 
 from .augmentation import random_affine
+from .autoencoder import train_autoencoder
+from .gan import train_gan
 from .latents import standardize_latents
 from .vae import train_vae
 
-__all__ = ("random_affine", "standardize_latents", "train_vae")
+__all__ = (
+    "random_affine",
+    "standardize_latents",
+    "train_autoencoder",
+    "train_gan",
+    "train_vae",
+)
