@@ -3,6 +3,14 @@
 
 from .baselines import fbp
 from .metrics import psnr, ssim
+from .range_projection import project_onto_range
 from .total_variation import TotalVariationResult, total_variation
 
-__all__ = ("TotalVariationResult", "fbp", "psnr", "ssim", "total_variation")
+__all__ = (
+    "TotalVariationResult",
+    "fbp",
+    "project_onto_range",
+    "psnr",
+    "ssim",
+    "total_variation",
+)

@@ -18,7 +18,7 @@ def standardize_latents(network, images):
 
     Parameters
     ----------
-    network : `VAE`
+    network : `VAE` or `Autoencoder`
         Network to change, in place.
     images : torch.Tensor
         Images of shape ``(number, 1, n, m)``, more of them than latent variables.
@@ -29,7 +29,8 @@ def standardize_latents(network, images):
     given encoder and decoder; in the new coordinates it is ``N(0, I)``. Training pulls
     the encodings there, but not all the way. The new posteriors are correlated, which
     ``network.encoder`` cannot express: its variance becomes the mean one of ``images``,
-    the same for all of them.
+    the same for all of them. The encodings of an autoencoder are points: ``L L^T`` is
+    their covariance.
 
     Examples
     --------
@@ -43,22 +44,26 @@ def standardize_latents(network, images):
     >>> bool(abs(mean.mean()) < 1e-5), bool(abs(second_moment - 1) < 1e-4)
     (True, True)
     """
-    means, log_variances = [], []
+    encoder, means, log_variances = network.mean_encoder, [], []
+    variational = hasattr(network.encoder, "log_variance")
     for batch in images.split(500):
-        mean, log_variance = network.encoder(batch.to(network.log_variance.device))
-        means.append(mean.double())
-        log_variances.append(log_variance.double())
-    means, variance = torch.cat(means), torch.cat(log_variances).exp().mean(0)
+        batch = batch.to(next(network.parameters()).device)
+        means.append(encoder(batch).double())
+        if variational:
+            log_variances.append(network.encoder(batch)[1].double())
+    means = torch.cat(means)
+    variance = torch.cat(log_variances).exp().mean(0) if variational else 0 * means[0]
     center = means.mean(0)
     covariance = torch.cov(means.T, correction=0).reshape(len(center), -1)
     factor = torch.linalg.cholesky(covariance + variance.diag())
     inverse = torch.linalg.inv(factor)
 
-    first, last = network.decoder[0], network.encoder.mean
+    first, last = network.decoder[0], encoder[-1]
     weight, bias = first.weight.double(), first.bias.double()
     first.weight.copy_(weight @ factor)
     first.bias.copy_(bias + weight @ center)
     last.bias.copy_(inverse @ (last.bias.double() - center))
     last.weight.copy_(inverse @ last.weight.double())
-    network.encoder.log_variance.weight.zero_()
-    network.encoder.log_variance.bias.copy_((inverse.square() @ variance).log())
+    if variational:
+        network.encoder.log_variance.weight.zero_()
+        network.encoder.log_variance.bias.copy_((inverse.square() @ variance).log())

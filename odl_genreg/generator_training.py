@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MPL-2.0
+"""From images to the checkpoint of a generator: train, measure, write."""
+
+import platform
+from pathlib import Path
+
+import numpy as np
+import odl
+import torch
+
+from .checkpoint import FAMILIES, save_generator
+from .evaluation import project_onto_range
+from .generator import Generator
+from .training import (
+    random_affine,
+    standardize_latents,
+    train_autoencoder,
+    train_gan,
+    train_vae,
+)
+
+__all__ = ("TRAINERS", "train_generator")
+
+TRAINERS = {"vae": train_vae, "ae": train_autoencoder, "gan": train_gan}
+
+# Validation images of which the distance to the range is measured.
+MEASURED = 200
+
+
+def train_generator(
+    family: str,
+    images: np.ndarray,
+    path,
+    *,
+    latent_dim: int = 16,
+    channels=(32, 48),
+    hidden: int = 192,
+    epochs: int = 100,
+    num_validation: int = 500,
+    seed: int = 0,
+    augment: bool = True,
+    patience: int | None = None,
+    training_data: str = "",
+) -> Generator:
+    """Train a generator on images, and write it as a checkpoint.
+
+    Beside ``path.safetensors`` and ``path.json`` stand ``path.state``, from which an
+    interrupted training goes on, and ``path.log.jsonl``, the losses of each epoch.
+
+    Parameters
+    ----------
+    family : {'vae', 'ae', 'gan'}
+        Variational autoencoder, autoencoder, generative adversarial network.
+    images : `numpy.ndarray`
+        Images ``(number, c, n, m)`` with values in [0, 1], see `datasets.read_images`.
+    path : path-like
+        Where to write, without suffix.
+    latent_dim, channels, hidden : optional
+        Architecture, see `networks.VAE`.
+    epochs : positive int, optional
+        Number of passes over the images.
+    num_validation : positive int, optional
+        Number of images, chosen at random, that are not trained on.
+    seed : int, optional
+        Seed of the split, the weights, the order, the deformations and the noise.
+    augment : bool, optional
+        Whether half of each batch is deformed by `training.random_affine`.
+    patience : positive int, optional
+        Ends the training after so many epochs without progress on other images.
+    training_data : str, optional
+        What the images are, for the checkpoint.
+
+    Returns
+    -------
+    generator : `Generator`
+        With the weights of the best epoch, rounded to 16 bits as they are stored;
+        encodings have mean 0 and covariance ``I``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such family, or if there are too few images.
+    """
+    if family not in TRAINERS:
+        raise ValueError(
+            f"`family` must be one of {tuple(TRAINERS)}, got {family!r}; choose one."
+        )
+    if not 0 < num_validation < len(images):
+        raise ValueError(
+            f"`num_validation` must leave some of {len(images)} images to train on, "
+            f"got {num_validation}; give fewer."
+        )
+    path, images = Path(path), torch.from_numpy(np.ascontiguousarray(images))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    held_out, rest = images[order[-num_validation:]], images[order[:-num_validation]]
+    shape = tuple(images.shape[2:] if images.shape[1] == 1 else images.shape[1:])
+    network = FAMILIES[family](
+        shape, latent_dim, channels=channels, hidden=hidden, seed=seed
+    )
+    history = TRAINERS[family](
+        network,
+        rest,
+        held_out,
+        epochs=epochs,
+        seed=seed,
+        augmentation=random_affine if augment else None,
+        patience=patience,
+        checkpoint_path=path.with_name(path.name + ".state"),
+        log_path=path.with_name(path.name + ".log.jsonl"),
+    )
+    network.requires_grad_(False)
+    if family != "gan":
+        standardize_latents(network, rest)
+    network.half().float()
+    X = odl.uniform_discr([0] * len(shape), shape, shape, dtype="float32")
+    Z = odl.rn(latent_dim, dtype="float32")
+    encoder = getattr(network, "mean_encoder", None)
+    G = Generator(network.decoder, Z, X, encoder=encoder)
+    some = held_out[:MEASURED].reshape(-1, *shape)
+    errors = (project_onto_range(G, some) - some).square().flatten(1).mean(1)
+    # Of a pixel about G(z): z the encoding, or the best latent without an encoder.
+    G.decoder_variance = float(
+        {
+            "vae": lambda: network.log_variance.exp(),
+            "ae": lambda: network.squared_error(held_out) / held_out[0].numel(),
+            "gan": errors.mean,
+        }[family]()
+    )
+    psnr = -10 * errors.log10()
+    save_generator(
+        path,
+        G,
+        architecture={"name": family, "arguments": network.arguments},
+        description={
+            "training_data": training_data,
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+            },
+            "seed": seed,
+            "figures": {
+                "epochs": len(history),
+                "validation loss": min(loss for _, loss in history),
+                "validation projection PSNR, mean": float(psnr.mean()),
+                "validation projection PSNR, deciles": np.percentile(
+                    psnr.numpy(), range(10, 100, 10)
+                ).tolist(),
+            },
+        },
+        dtype=torch.float16,
+    )
+    return G
