@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: MPL-2.0
-"""How good a reconstruction is, and the classical ones to compare it with."""
+"""How good a reconstruction is, the classical ones, and how good a generator is."""
 
 from .baselines import fbp
+from .jacobian_spectrum import jacobian_singular_values
+from .latent_statistics import LatentStatistics, latent_statistics
 from .metrics import psnr, ssim
 from .range_projection import project_onto_range
+from .sample_distances import earth_movers_distance, precision_and_recall
 from .total_variation import TotalVariationResult, total_variation
 
 __all__ = (
+    "LatentStatistics",
     "TotalVariationResult",
+    "earth_movers_distance",
     "fbp",
+    "jacobian_singular_values",
+    "latent_statistics",
+    "precision_and_recall",
     "project_onto_range",
     "psnr",
     "ssim",
