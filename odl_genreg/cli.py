@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+import torch
+
 from . import __version__
 
 __all__ = ("main",)
@@ -18,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_models):
+    for add in (_add_demo, _add_train, _add_report, _add_models):
         add(commands)
     options = parser.parse_args(arguments)
     return options.run(options)
@@ -114,6 +116,68 @@ def _train(options):
         return 1
     header = json.loads(options.out.with_name(options.out.name + ".json").read_text())
     print(json.dumps(header["figures"], indent=2))
+    return 0
+
+
+def _add_report(commands):
+    report = commands.add_parser(
+        "report",
+        help="measure what a generator is good for",
+        description="Measure four properties of a generator on images that it was not "
+        "trained on, and write one HTML page and a JSON file.",
+    )
+    report.add_argument("checkpoint", help="name of a shipped generator, or a path")
+    report.add_argument(
+        "--data",
+        required=True,
+        help="images it was not trained on: 'shapes', MNIST or .npy; half of them "
+        "where --others is not given",
+    )
+    report.add_argument("--others", help="other images of the kind, as for --data")
+    report.add_argument(
+        "--out", type=Path, default=Path("report"), help="where to write, no suffix"
+    )
+    report.add_argument("--seed", type=int, default=0)
+    report.set_defaults(run=_report)
+
+
+def _report(options):
+    try:
+        from .report import write_report
+    except ImportError as error:
+        print(
+            f"odl-genreg report needs the packages of the extra `demo` ({error}); "
+            "install them with `pip install odl_genreg[demo]`.",
+            file=sys.stderr,
+        )
+        return 1
+    from .checkpoint import load_generator
+    from .datasets import read_images
+
+    try:
+        generator = load_generator(options.checkpoint)
+        offset, scale = generator.intensity
+        sources = [options.data, options.others or options.data]
+        images, others = (
+            torch.from_numpy(read_images(source)).squeeze(1) * scale + offset
+            for source in sources
+        )
+        if options.others is None:
+            images, others = images[::2], images[1::2]
+        findings = write_report(
+            generator,
+            images,
+            others,
+            options.out,
+            name=Path(options.checkpoint).name,
+            seed=options.seed,
+        )
+    except (ValueError, OSError) as error:
+        print(f"odl-genreg report: {error}", file=sys.stderr)
+        return 1
+    for finding in findings.values():
+        print(f"{finding.question}\n  {finding.sentence}")
+    print(f"\nThe page is {options.out}.html.")
     return 0
 
 

@@ -68,6 +68,15 @@ SIDE = {
     "odl_repairs": set(),
     "datasets": set(),
     "generator_training": {"checkpoint", "evaluation", "generator", "training"},
+    "report": {
+        "evaluation",
+        "gaussian_noise",
+        "generator",
+        "projection",
+        "reconstruction",
+        "regularizer",
+        "torch_bridge",
+    },
     "networks": set(),
     "training": {"datasets", "networks"},
     "weight_choice": {
