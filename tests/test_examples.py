@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-TOOLS = {"train_mnist_vae", "select_demo_weights"}  # they take arguments and long
+# They take arguments and long.
+TOOLS = {"train_mnist_vae", "compare_weight_choices", "select_demo_weights"}
 SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if p.stem not in TOOLS)
 
 each_script = pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
