@@ -37,7 +37,7 @@ SHAPE_ANGLES = 20
 
 def problems(quick):
     """Regularizer, name, cases, starts of each, and most seconds of one run."""
-    angles, digits, starts = ((10,), 2, 1) if quick else ((3, 5, 10, 30), 8, 2)
+    angles, digits, starts = ((10,), 2, 1) if quick else ((3, 5, 10, 30), 6, 2)
     for kind, num_angles in itertools.product(("soft", "range", "sparse"), angles):
         images = digits if kind != "sparse" else max(1, digits // 4)
         made = [digit(kind, index, num_angles) for index in range(images)]
@@ -45,7 +45,7 @@ def problems(quick):
     if not quick:
         for kind in ("soft", "range"):
             made = [shape(kind, index, SHAPE_ANGLES) for index in range(2)]
-            yield kind, f"shapes, {SHAPE_ANGLES} angles", made, 1, 30
+            yield kind, f"shapes, {SHAPE_ANGLES} angles", made, 1, 15
 
 
 class Pair:
