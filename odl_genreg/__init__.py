@@ -43,6 +43,7 @@ from .solvers import (  # noqa: E402
     WolfeLineSearch,
 )
 from .weight_choice import WeightChoice, choose_weights  # noqa: E402
+from .weight_import import import_weights  # noqa: E402
 
 __version__ = "0.1.0"
 
@@ -61,6 +62,7 @@ __all__ = (
     "deviation",
     "forward_operators",
     "gaussian_noise",
+    "import_weights",
     "kullback_leibler",
     "latent_prior",
     "load_generator",

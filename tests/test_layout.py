@@ -79,6 +79,7 @@ SIDE = {
     },
     "networks": set(),
     "training": {"datasets", "networks"},
+    "weight_import": set(),
     "weight_choice": {
         "data_fidelity",
         "evaluation",
