@@ -2,6 +2,7 @@
 """The command ``odl-genreg``."""
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 from . import __version__
 
 __all__ = ("main",)
+
+ENDINGS = (".json", ".log.jsonl", ".png")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,7 +100,7 @@ def _train(options):
 
     try:
         images = read_images(options.data)[: options.first]
-        train_generator(
+        generator = train_generator(
             options.family,
             images,
             options.out,
@@ -114,7 +117,12 @@ def _train(options):
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"odl-genreg train: {error}", file=sys.stderr)
         return 1
-    header = json.loads(options.out.with_name(options.out.name + ".json").read_text())
+    beside = {end: options.out.with_name(options.out.name + end) for end in ENDINGS}
+    with contextlib.suppress(ImportError):  # matplotlib is an extra
+        from .training_figure import save_training_figure
+
+        save_training_figure(beside[".png"], generator, beside[".log.jsonl"])
+    header = json.loads(beside[".json"].read_text(encoding="utf-8"))
     print(json.dumps(header["figures"], indent=2))
     return 0
 

@@ -155,6 +155,10 @@ def test_command_trains_and_reports(tmp_path, capsys):
     assert header["figures"] == figures
     assert header["training_data"] == "150 images of bars.npy"
     assert header["latent_shape"] == [2]
+    log = (tmp_path / "out.log.jsonl").read_text().splitlines()
+    assert len(log) == 2
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_command_says_what_is_wrong(tmp_path, capsys):

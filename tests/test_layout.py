@@ -79,6 +79,7 @@ SIDE = {
     },
     "networks": set(),
     "training": {"datasets", "networks"},
+    "training_figure": {"generator", "projection"},
     "weight_import": set(),
     "weight_choice": {
         "data_fidelity",
