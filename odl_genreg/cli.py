@@ -82,6 +82,7 @@ def _add_train(commands):
     )
     train.add_argument("--hidden", type=int, default=192, help="width of a dense layer")
     train.add_argument("--epochs", type=int, default=100)
+    train.add_argument("--batch-size", type=int, default=128)
     train.add_argument("--first", type=int, help="use that many images only")
     train.add_argument(
         "--validation", type=int, default=500, help="number of images held out"
@@ -108,6 +109,7 @@ def _train(options):
             channels=tuple(options.channels),
             hidden=options.hidden,
             epochs=options.epochs,
+            batch_size=options.batch_size,
             num_validation=options.validation,
             seed=options.seed,
             augment=not options.no_augmentation,

@@ -36,6 +36,7 @@ def train_generator(
     channels=(32, 48),
     hidden: int = 192,
     epochs: int = 100,
+    batch_size: int = 128,
     num_validation: int = 500,
     seed: int = 0,
     augment: bool = True,
@@ -59,6 +60,8 @@ def train_generator(
         Architecture, see `networks.VAE`.
     epochs : positive int, optional
         Number of passes over the images.
+    batch_size : positive int, optional
+        Number of images in a step.
     num_validation : positive int, optional
         Number of images, chosen at random, that are not trained on.
     seed : int, optional
@@ -103,6 +106,7 @@ def train_generator(
         rest,
         held_out,
         epochs=epochs,
+        batch_size=batch_size,
         seed=seed,
         augmentation=random_affine if augment else None,
         patience=patience,
