@@ -14,8 +14,13 @@ from odl_genreg.datasets import read_images, shapes
 from odl_genreg.evaluation import project_onto_range
 from odl_genreg.generator_training import train_generator
 
-SMALL = {"latent_dim": 3, "channels": (4, 5), "hidden": 6, "num_validation": 20}
-SMALL["batch_size"] = 32
+SMALL = {
+    "latent_dim": 3,
+    "channels": (4, 5),
+    "hidden": 6,
+    "batch_size": 32,
+    "num_validation": 20,
+}
 
 
 def bars(number=160):
