@@ -117,6 +117,22 @@ def test_modules_of_ones_own():
     compare(nn.Sequential(Residual(), nn.SiLU(), seeded(nn.Linear(6, 2))), 6)
 
 
+class Attention(nn.Module):
+    """Scaled dot products, as between the pixels of a feature map."""
+
+    def __init__(self):
+        super().__init__()
+        self.part = seeded(nn.Linear(4, 12))
+
+    def forward(self, x):
+        q, k, v = self.part(x.reshape(-1, 1, 3, 4)).chunk(3, dim=-1)
+        return nn.functional.scaled_dot_product_attention(q, k, v).flatten(1)
+
+
+def test_attention():
+    compare(nn.Sequential(Attention(), nn.SiLU()), 12)
+
+
 def test_constant_module():
     class Constant(nn.Module):
         def forward(self, x):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
 """Generative networks: PyTorch only."""
 
+from .adapters import from_autoencoder_kl, from_dcgan
 from .autoencoder import Autoencoder
 from .gan import GAN
 from .vae import VAE
 
-__all__ = ("GAN", "VAE", "Autoencoder")
+__all__ = ("GAN", "VAE", "Autoencoder", "from_autoencoder_kl", "from_dcgan")

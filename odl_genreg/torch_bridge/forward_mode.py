@@ -6,6 +6,7 @@ import functools
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 __all__ = ("push_forward",)
 
@@ -52,7 +53,8 @@ def push_forward(layer, x: torch.Tensor, tangents: torch.Tensor):
     """
     number = tangents.shape[1]
     points = x.detach().repeat_interleave(number, 0).requires_grad_()
-    with torch.enable_grad():
+    # Of attention only the plain form can be differentiated twice.
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         values = layer(points)
         pushed = torch.zeros_like(values, requires_grad=True)
         if values.requires_grad:
