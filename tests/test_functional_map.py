@@ -14,7 +14,7 @@ from generators import (
     make_generator,
     random_element,
 )
-from odl_genreg import squared_l2, tv_deviation
+from odl_genreg import squared_l2
 from odl_genreg.deviation import TotalVariation
 from odl_genreg.latent_prior import ball, box, gaussian
 from odl_genreg.poisson_noise import CountDivergence
@@ -160,7 +160,7 @@ def product_functionals():
     S = f.SeparableSum(f.L2NormSquared(X), f.Huber(Z, 0.5))
     P = odl.ProductSpace(X, Z)
     on_image = odl.ComponentProjection(P, 0)
-    R = tv_deviation(make_generator("mlp"), mu=0.1)
+    R = soft_constraint(make_generator("mlp"), mu=0.1)
     return {
         "separable": S,
         "scaled": 2.0 * S,

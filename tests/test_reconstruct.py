@@ -641,7 +641,7 @@ def test_callback_of_several_data_gets_lists():
 
 
 @pytest.mark.parametrize("case", ["range", "sparse", "continuation", "palm", "box"])
-@pytest.mark.parametrize("at", [2, 12])
+@pytest.mark.parametrize("at", [2, 8])
 def test_interrupt_returns_the_best_so_far(case, at):
     make, options = BATCHES[case]
     D, G, data, X = several(2)
