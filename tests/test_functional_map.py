@@ -14,7 +14,7 @@ from generators import (
     make_generator,
     random_element,
 )
-from odl_genreg import squared_l2
+from odl_genreg import soft_constraint, squared_l2
 from odl_genreg.deviation import TotalVariation
 from odl_genreg.latent_prior import ball, box, gaussian
 from odl_genreg.poisson_noise import CountDivergence
