@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Time to an objective: `reconstruct` against PALM, Adam and three L-BFGS.
 
-A full run takes about half an hour, and the first one trains a generator before.
+A full run takes about twenty minutes, and the first one trains a generator before.
 
 Run it as ``python benchmarks/bench_solvers.py [--quick]``.
 """

@@ -29,6 +29,15 @@ def main(arguments: list[str] | None = None) -> int:
     return options.run(options)
 
 
+def _needs_extra(command, error):
+    print(
+        f"odl-genreg {command} needs the packages of the extra `demo` ({error}); "
+        "install them with `pip install odl_genreg[demo]`.",
+        file=sys.stderr,
+    )
+    return 1
+
+
 def _add_demo(commands):
     demo = commands.add_parser(
         "demo",
@@ -44,12 +53,7 @@ def _demo(options):
     try:
         from .demo import run_demo
     except ImportError as error:
-        print(
-            f"odl-genreg demo needs the packages of the extra `demo` ({error}); "
-            "install them with `pip install odl_genreg[demo]`.",
-            file=sys.stderr,
-        )
-        return 1
+        return _needs_extra("demo", error)
     run_demo(options.output)
     print(f"\nThe figure and the numbers are in {options.output}.")
     return 0
@@ -155,12 +159,7 @@ def _report(options):
     try:
         from .report import write_report
     except ImportError as error:
-        print(
-            f"odl-genreg report needs the packages of the extra `demo` ({error}); "
-            "install them with `pip install odl_genreg[demo]`.",
-            file=sys.stderr,
-        )
-        return 1
+        return _needs_extra("report", error)
     from .checkpoint import load_generator
     from .datasets import read_images
 

@@ -14,6 +14,7 @@ import torch  # noqa: E402
 
 from .generator import Generator  # noqa: E402
 from .projection import sample_latents  # noqa: E402
+from .report.finding import montage  # noqa: E402
 
 __all__ = ("save_training_figure",)
 
@@ -39,14 +40,12 @@ def save_training_figure(path, generator: Generator, log_path, *, seed: int = 0)
     epochs = [json.loads(line) for line in lines]
     with torch.no_grad():
         images = generator.batch(sample_latents(generator.domain, SAMPLES, seed))
-    images = images.reshape(SAMPLES, -1, *images.shape[-2:])[:, 0]
-    rows = [torch.cat(list(row), dim=1) for row in images.split(COLUMNS)]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for key, label in (("loss", "training"), ("validation_loss", "validation")):
         left.plot([e["epoch"] for e in epochs], [e[key] for e in epochs], label=label)
     left.set(xlabel="epoch", title="loss")
     left.legend()
-    right.imshow(torch.cat(rows).numpy(), cmap="gray")
+    right.imshow(montage(images.split(COLUMNS)).numpy(), cmap="gray")
     right.set(xticks=[], yticks=[], title="samples")
     part = path.with_name(f".{path.name}")
     figure.savefig(part, dpi=120, format="png")

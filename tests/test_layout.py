@@ -79,7 +79,7 @@ SIDE = {
     },
     "networks": set(),
     "training": {"datasets", "networks"},
-    "training_figure": {"generator", "projection"},
+    "training_figure": {"generator", "projection", "report"},
     "weight_import": set(),
     "weight_choice": {
         "data_fidelity",

@@ -640,8 +640,15 @@ def test_callback_of_several_data_gets_lists():
     assert (seen[-1][0] - seen[-1][1]).norm() > 0
 
 
-@pytest.mark.parametrize("case", ["range", "sparse", "continuation", "palm", "box"])
-@pytest.mark.parametrize("at", [2, 8])
+# In the first stage and, where there is one, in the second.
+@pytest.mark.parametrize(
+    ("case", "at"),
+    [
+        *((case, 2) for case in ("range", "sparse", "continuation", "palm", "box")),
+        ("range", 8),
+        *((case, 14) for case in ("sparse", "continuation", "palm", "box")),
+    ],
+)
 def test_interrupt_returns_the_best_so_far(case, at):
     make, options = BATCHES[case]
     D, G, data, X = several(2)

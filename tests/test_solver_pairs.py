@@ -296,8 +296,9 @@ def test_vae_proximal(regularizer, solver, view):
 
 
 @pytest.mark.xfail(
+    raises=AssertionError,
     reason="ODL 1.0.0: x_old is x itself, the extrapolation 2 x - x_old is lost; when "
-    "this passes, relax the steps of docs/solvers.rst"
+    "this passes, relax the steps of docs/solvers.rst",
 )
 def test_forward_backward_pd_extrapolates():
     """``min_x |x - 1|`` from 0: without extrapolation the iterates circle."""

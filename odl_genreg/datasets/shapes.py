@@ -34,7 +34,7 @@ def shapes(number: int, *, seed: int = 0, bright_spot: bool = False) -> np.ndarr
     References
     ----------
     [DCE2021] Duff M, Campbell N D F, and Ehrhardt M J. *Regularising inverse problems
-    with generative machine learning models*. arXiv:2107.11191, section 5.
+    with generative machine learning models*. arXiv:2107.11191.
 
     Examples
     --------

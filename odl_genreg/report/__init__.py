@@ -8,8 +8,8 @@
 `latent`        is the distribution of the latents known?
 ==============  ============================================================
 
-After section 2 of Duff, Campbell and Ehrhardt, *Regularising inverse problems with
-generative machine learning models*, arXiv:2107.11191.
+The properties are those of Duff, Campbell and Ehrhardt, *Regularising inverse problems
+with generative machine learning models*, arXiv:2107.11191.
 """
 
 from .feasible import feasible

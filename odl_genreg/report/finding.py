@@ -2,6 +2,7 @@
 """What was found of one property of a generator."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 
@@ -45,7 +46,7 @@ def deciles(values: torch.Tensor) -> list[float]:
     return values.double().flatten().quantile(shares).tolist()
 
 
-def montage(rows: list[torch.Tensor]) -> torch.Tensor:
+def montage(rows: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return rows of images, ``(number, n, m)`` each, as one picture.
 
     Of images with channels the first channel is shown.

@@ -55,10 +55,10 @@ def smooth(generator: Generator, images: torch.Tensor, *, seed: int = 0) -> Find
     share = sum(shares) / len(shares)
     return Finding(
         question="Does the image follow the latent smoothly?",
-        label="share of searches from random latents that end at the best projection",
+        label="share of searches that end at the best projection",
         value=share,
-        sentence=f"Of searches for the nearest image of the range from random latents, "
-        f"{share:.0%} end within 1 % of the best one. The largest singular value of "
+        sentence="Of searches for the nearest image of the range, from 0 and random "
+        f"latents, {share:.0%} end within 1 % of the best one. The largest singular value of "
         f"the Jacobian is {largest.median():.3g} in the median, {condition:.3g} times "
         "the smallest.",
         advice="The lower the share, the more restarts are needed, and the more a "
