@@ -59,8 +59,8 @@ def smooth(generator: Generator, images: torch.Tensor, *, seed: int = 0) -> Find
         value=share,
         sentence="Of searches for the nearest image of the range, from 0 and random "
         f"latents, {share:.0%} end within 1 % of the best one. The largest singular "
-        f"value of the Jacobian is {largest.median():.3g} in the median, {condition:.3g} times "
-        "the smallest.",
+        f"value of the Jacobian is {largest.median():.3g} in the median, "
+        f"{condition:.3g} times the smallest.",
         advice="The lower the share, the more restarts are needed, and the more a "
         "result depends on the start. A large ratio of singular values makes latents "
         "uncertain that the image hardly sees.",
