@@ -11,7 +11,7 @@ from .shapes import shapes
 __all__ = ("read_images",)
 
 #: Number of images that the name "shapes" stands for.
-SHAPES = 10_000
+SHAPES = 40_000
 
 
 def read_images(source) -> np.ndarray:
@@ -22,7 +22,7 @@ def read_images(source) -> np.ndarray:
     source : str or path
         One of
 
-        - ``"shapes"``: ``shapes(10000, seed=0)``;
+        - ``"shapes"``: ``shapes(40000, seed=0)``;
         - a ``.npy`` file of an array ``(number, n, m)`` or ``(number, c, n, m)`` of
           floats in [0, 1] or unsigned bytes;
         - a file of `read_mnist`.
@@ -41,7 +41,7 @@ def read_images(source) -> np.ndarray:
     --------
     >>> from odl_genreg.datasets import read_images
     >>> read_images("shapes").shape
-    (10000, 1, 56, 56)
+    (40000, 1, 56, 56)
     """
     if str(source) == "shapes":
         return shapes(SHAPES, seed=0)[:, None]

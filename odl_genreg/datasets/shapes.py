@@ -106,6 +106,6 @@ def _draw(number, seed):
 
 def _disc(center, radius):
     """Return the pixels with a distance of at most the radius from the center."""
-    rows, columns = np.mgrid[:_PIXELS, :_PIXELS]
-    row, column = center[:, 0, None, None], center[:, 1, None, None]
-    return (rows - row) ** 2 + (columns - column) ** 2 <= radius[:, None, None] ** 2
+    pixels = np.arange(_PIXELS, dtype=np.int16)
+    rows, columns = ((pixels - part[:, None]) ** 2 for part in center.T.astype("int16"))
+    return rows[:, :, None] + columns[:, None, :] <= radius[:, None, None] ** 2
