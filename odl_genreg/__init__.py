@@ -34,6 +34,7 @@ from .regularizer import (  # noqa: E402
     range_constraint,
     soft_constraint,
     sparse_deviation,
+    structured_deviation,
     tv_deviation,
 )
 from .result import Reconstruction  # noqa: E402
@@ -75,6 +76,7 @@ __all__ = (
     "solvers",
     "sparse_deviation",
     "squared_l2",
+    "structured_deviation",
     "torch_bridge",
     "tv_deviation",
 )

@@ -6,12 +6,12 @@ import torch
 
 from .checkpoint_files import SHIPPED, read_checkpoint, write_checkpoint
 from .generator import Generator
-from .networks import GAN, VAE, Autoencoder
+from .networks import GAN, VAE, Autoencoder, StructuredVAE
 from .torch_bridge import torch_dtype
 
 __all__ = ("load_generator", "save_generator", "shipped_generators")
 
-FAMILIES = {"vae": VAE, "ae": Autoencoder, "gan": GAN}
+FAMILIES = {"vae": VAE, "ae": Autoencoder, "gan": GAN, "svae": StructuredVAE}
 
 
 def shipped_generators() -> list[str]:
@@ -46,7 +46,7 @@ def save_generator(
         Generator to write.
     architecture : dict, optional
         ``{"name": "vae", "arguments": {...}}`` of a network of this package; the names
-        of the others are "ae" and "gan". Without, loading needs the network.
+        of the others are "ae", "gan" and "svae". Without, loading needs the network.
     description : dict, optional
         What else to know: training data, seed, versions, figures.
     dtype : torch.dtype, optional
@@ -62,8 +62,10 @@ def save_generator(
     if architecture is not None:
         _build(architecture)
     tensors = _prefixed("network", generator.module)
-    if generator.encoder is not None:
-        tensors |= _prefixed("encoder", generator.encoder)
+    for name in ("encoder", "precision"):
+        module = getattr(generator, name)
+        if module is not None:
+            tensors |= _prefixed(name, module)
     if dtype is not None:
         tensors = {
             name: tensor.to(dtype) if tensor.is_floating_point() else tensor
@@ -92,6 +94,7 @@ def load_generator(
     *,
     network: torch.nn.Module | None = None,
     encoder: torch.nn.Module | None = None,
+    precision: torch.nn.Module | None = None,
 ) -> Generator:
     """Load a generator that ships with the package, or one from a file.
 
@@ -107,7 +110,7 @@ def load_generator(
         side 1 and volume 1, dtype float32, on the CPU.
     latent_space : `TensorSpace`, optional
         Space ``Z``. Default: ``odl.rn`` with the dtype, impl and device of ``X``.
-    network, encoder : torch.nn.Module, optional
+    network, encoder, precision : torch.nn.Module, optional
         Modules that take the weights, for a checkpoint of a network that is none of
         this package. They are changed.
 
@@ -134,7 +137,7 @@ def load_generator(
     path = SHIPPED / name if str(name) in shipped_generators() else name
     header, tensors = read_checkpoint(path)
     if network is None:
-        network, encoder = _build(header["architecture"])
+        network, encoder, precision = _build(header["architecture"])
     shape = tuple(header["image_shape"])
     if image_space is None:
         image_space = odl.uniform_discr([0] * len(shape), shape, shape, dtype="float32")
@@ -151,24 +154,27 @@ def load_generator(
             impl=image_space.impl,
             device=image_space.device,
         )
-    if not any(key.startswith("encoder.") for key in tensors):
-        encoder = None
-    for prefix, module in (("network", network), ("encoder", encoder)):
-        if module is not None:
-            _fill(prefix, module, tensors)
+    modules = {"network": network, "encoder": encoder, "precision": precision}
+    stored = {key.partition(".")[0] for key in tensors}
+    for name, module in modules.items():
+        if name not in stored and name != "network":
+            modules[name] = None
+        elif module is not None:
+            _fill(name, module, tensors)
             module.to(image_space.device, torch_dtype(image_space))
     return Generator(
         network,
         latent_space,
         image_space,
-        encoder=encoder,
+        encoder=modules["encoder"],
+        precision=modules["precision"],
         intensity=tuple(header["intensity"]),
         decoder_variance=header["decoder_variance"],
     )
 
 
 def _build(architecture):
-    """Return the untrained network and encoder of an architecture of this package."""
+    """Return untrained network, encoder and precision of one of our architectures."""
     if architecture is None:
         raise ValueError(
             "`network` must be given for a checkpoint of a network that is none of "
@@ -187,7 +193,8 @@ def _build(architecture):
             f"`architecture` must have the arguments of a network {name!r}, got "
             f"{architecture.get('arguments')!r}; give the `network` itself."
         ) from error
-    return network.decoder, getattr(network, "mean_encoder", None)
+    others = ("mean_encoder", "precision")
+    return network.decoder, *(getattr(network, name, None) for name in others)
 
 
 def _prefixed(prefix, module):

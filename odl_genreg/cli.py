@@ -63,11 +63,11 @@ def _add_train(commands):
     train = commands.add_parser(
         "train",
         help="train a generator on images",
-        description="Train a variational autoencoder, an autoencoder or a GAN on "
-        "images, and write it as a checkpoint. The same command goes on after an "
-        "interruption.",
+        description="Train a variational autoencoder (vae; svae: with a structured "
+        "covariance), an autoencoder or a GAN on images, and write it as a checkpoint. "
+        "The same command goes on after an interruption.",
     )
-    train.add_argument("family", choices=("vae", "ae", "gan"))
+    train.add_argument("family", choices=("vae", "ae", "gan", "svae"))
     train.add_argument(
         "--data",
         required=True,

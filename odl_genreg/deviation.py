@@ -7,6 +7,7 @@ from odl import Operator
 from odl.functionals import GroupL1Norm
 from odl.functionals.functional import FunctionalComp
 
+from .structured_gaussian import StructuredGaussian
 from .torch_bridge import (
     LinearMap,
     as_element,
@@ -16,7 +17,7 @@ from .torch_bridge import (
     weight,
 )
 
-__all__ = ("TotalVariation", "envelope")
+__all__ = ("StructuredGaussian", "TotalVariation", "envelope")
 
 
 def envelope(functional, step: float):

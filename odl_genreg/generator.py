@@ -5,6 +5,7 @@ import math
 
 import torch
 
+from .precision_factor import num_entries
 from .torch_bridge import TorchOperator, frozen, torch_device, torch_dtype
 
 __all__ = ("Generator",)
@@ -36,6 +37,7 @@ class Generator(TorchOperator):
         encoder: torch.nn.Module | None = None,
         intensity: tuple[float, float] = (0.0, 1.0),
         decoder_variance: float | None = None,
+        precision: torch.nn.Module | None = None,
     ):
         """Initialize a new instance.
 
@@ -58,11 +60,15 @@ class Generator(TorchOperator):
         decoder_variance : positive float, optional
             Variance of a pixel of an image about ``G(z)``, in the squared unit of the
             images. It gives the default of ``mu``, see `soft_constraint`.
+        precision : torch.nn.Module, optional
+            Module that maps latents to Cholesky factors ``(batch, k, n, m)`` of the
+            precision of images about ``G(z)``, in the unit of ``network``; see
+            `precision_factor.whiten` and `structured_deviation`.
 
         Raises
         ------
         TypeError
-            If ``network`` or ``encoder`` is not a torch module.
+            If ``network``, ``encoder`` or ``precision`` is not a torch module.
         ValueError
             If dtype, device, shapes, ``intensity`` or ``decoder_variance`` do not
             fit, or if the network gives a value that is not finite.
@@ -81,9 +87,10 @@ class Generator(TorchOperator):
         array([[ 6.,  6.,  6.],
                [ 6.,  6.,  6.]], dtype=float32)
         """
-        _check_module("network", network, latent_space, image_space)
-        if encoder is not None:
-            _check_module("encoder", encoder, latent_space, image_space)
+        modules = {"network": network, "encoder": encoder, "precision": precision}
+        for name, module in modules.items():
+            if module is not None or name == "network":
+                _check_module(name, module, latent_space, image_space)
         pair = isinstance(intensity, (tuple, list)) and len(intensity) == 2
         offset, scale = map(float, intensity if pair else (math.nan, math.nan))
         if not (math.isfinite(offset) and math.isfinite(scale) and scale > 0):
@@ -98,11 +105,14 @@ class Generator(TorchOperator):
             )
         super().__init__(network, latent_space, image_space)
         self.encoder = None if encoder is None else frozen(encoder)
+        self.precision = None if precision is None else frozen(precision)
         self.intensity = (offset, scale)
         self.decoder_variance = decoder_variance
         self._output_shape = self._check_output(network)
         if self.encoder is not None:
             self._check_codes()
+        if self.precision is not None:
+            self._check_factor()
 
     def batch(self, z: torch.Tensor) -> torch.Tensor:
         """Decode latents ``(batch, *Z.shape)`` to images ``(batch, *X.shape)``."""
@@ -163,6 +173,19 @@ class Generator(TorchOperator):
             raise ValueError(
                 f"`encoder` must return latents of the shape {Z.shape} of "
                 f"`latent_space`, got {tuple(code.shape)}; return the mean alone."
+            )
+
+    def _check_factor(self):
+        Z, X = self.domain, self.range
+        z = torch.zeros(1, *Z.shape, dtype=torch_dtype(Z), device=torch_device(Z))
+        with torch.no_grad():
+            shape = tuple(self.precision(z).shape)
+        wanted = [(1, num_entries(radius), *X.shape) for radius in range(1, 10)]
+        if shape not in wanted:
+            raise ValueError(
+                "`precision` must return factors (batch, 1 + 2 r (r + 1), n, m) for a "
+                f"radius r and images (n, m) = {X.shape}, got {shape}; see "
+                "`precision_factor.whiten`."
             )
 
 

@@ -16,12 +16,18 @@ from .training import (
     standardize_latents,
     train_autoencoder,
     train_gan,
+    train_structured_vae,
     train_vae,
 )
 
 __all__ = ("TRAINERS", "train_generator")
 
-TRAINERS = {"vae": train_vae, "ae": train_autoencoder, "gan": train_gan}
+TRAINERS = {
+    "vae": train_vae,
+    "ae": train_autoencoder,
+    "gan": train_gan,
+    "svae": train_structured_vae,
+}
 
 # Validation images of which the distance to the range is measured.
 MEASURED = 200
@@ -50,8 +56,9 @@ def train_generator(
 
     Parameters
     ----------
-    family : {'vae', 'ae', 'gan'}
-        Variational autoencoder, autoencoder, generative adversarial network.
+    family : {'vae', 'ae', 'gan', 'svae'}
+        Variational autoencoder, autoencoder, generative adversarial network,
+        variational autoencoder with a structured covariance.
     images : `numpy.ndarray`
         Images ``(number, c, n, m)`` with values in [0, 1], see `datasets.read_images`.
     path : path-like
@@ -120,13 +127,15 @@ def train_generator(
     X = odl.uniform_discr([0] * len(shape), shape, shape, dtype="float32")
     Z = odl.rn(latent_dim, dtype="float32")
     encoder = getattr(network, "mean_encoder", None)
-    G = Generator(network.decoder, Z, X, encoder=encoder)
+    precision = getattr(network, "precision", None)
+    G = Generator(network.decoder, Z, X, encoder=encoder, precision=precision)
     some = held_out[:MEASURED].reshape(-1, *shape)
     errors = (project_onto_range(G, some) - some).square().flatten(1).mean(1)
     # Of a pixel about G(z): z the encoding, or the best latent without an encoder.
     G.decoder_variance = float(
         {
             "vae": lambda: network.log_variance.exp(),
+            "svae": lambda: network.log_variance.exp(),
             "ae": lambda: network.squared_error(held_out) / held_out[0].numel(),
             "gan": errors.mean,
         }[family]()

@@ -107,8 +107,8 @@ class VariationalProblem:
         u = math.sqrt(variance) * sample_latents(G.range, 1, seed=0)[0]
         u = as_element(G.range, u)
         if F.domain != G.range:
-            u = F.domain.element([u, G.domain.zero()])
-            return F(u) / u[0].norm() ** 2
+            zero = F.domain.zero()
+            return (F([u, zero[1]]) - F(zero)) / u.norm() ** 2
         return F(u) / u.norm() ** 2
 
     # --- In images and latents --- #

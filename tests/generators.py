@@ -65,6 +65,17 @@ def conv_network(seed=0):
     return seeded(torch.nn.Sequential(*layers), seed)
 
 
+def precision_network(dtype, radius=2, seed=1):
+    """Cholesky factors ``(batch, 13, 7, 9)`` that depend on the latents."""
+    size = 1 + 2 * radius * (radius + 1)
+    layers = (
+        torch.nn.Linear(LATENTS, size * 63),
+        torch.nn.Tanh(),
+        torch.nn.Unflatten(1, (size, 7, 9)),
+    )
+    return seeded(torch.nn.Sequential(*layers), seed, scale=0.3).to(dtype)
+
+
 NETWORKS = {"linear": linear_network, "mlp": mlp_network, "conv": conv_network}
 
 

@@ -298,18 +298,23 @@ def test_pickles_are_not_loaded(saved, content, monkeypatch):
     fails(path, "must be a safetensors file")
 
 
-@pytest.mark.parametrize("name", ["ae", "gan"])
+@pytest.mark.parametrize("name", ["ae", "gan", "svae"])
 def test_other_families(tmp_path, name):
     network = FAMILIES[name](**ARGUMENTS, seed=3)
     encoder = getattr(network, "mean_encoder", None)
+    precision = getattr(network, "precision", None)
     Z = odl.rn(3, dtype="float32")
-    G = ogr.Generator(network.decoder, Z, space(), encoder=encoder)
+    G = ogr.Generator(network.decoder, Z, space(), encoder=encoder, precision=precision)
     path = tmp_path / name
     save_generator(path, G, architecture={"name": name, "arguments": ARGUMENTS})
     again = load_generator(path, image_space=space())
     z = random_element(Z)
     assert again(z) == G(z)
     assert (again.encoder is None) == (name == "gan")
+    assert (again.precision is None) == (name != "svae")
+    if precision is not None:
+        zero = torch.zeros(1, 3)
+        assert torch.equal(again.precision(zero), precision(zero))
 
 
 def test_another_architecture(saved):

@@ -30,7 +30,7 @@ def bars(number=160):
     return images
 
 
-@pytest.mark.parametrize("family", ["vae", "ae", "gan"])
+@pytest.mark.parametrize("family", ["vae", "ae", "gan", "svae"])
 def test_checkpoint_is_the_generator(tmp_path, family):
     path = tmp_path / "folder" / "bars"
     G = train_generator(
@@ -39,13 +39,17 @@ def test_checkpoint_is_the_generator(tmp_path, family):
     header = json.loads(path.with_suffix(".json").read_text())
     assert header["architecture"]["name"] == family
     assert header["training_data"] == "bars"
-    assert header["figures"]["epochs"] == 2
+    assert header["figures"]["epochs"] == (4 if family == "svae" else 2)
     again = ogr.load_generator(path)
     z = torch.ones(2, 3)
     assert torch.equal(again.batch(z), G.batch(z))
     assert again.decoder_variance == pytest.approx(G.decoder_variance)
     assert 0 < G.decoder_variance < 0.3
     ogr.soft_constraint(again)
+    if family == "svae":
+        factors = (g.precision(z) for g in (G, again))
+        assert torch.equal(*factors)
+        ogr.structured_deviation(again)
     if family != "gan":
         codes = G.encode(torch.from_numpy(bars())[:, 0])
         assert codes.mean(0).abs().max() < 0.3

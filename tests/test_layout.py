@@ -39,6 +39,7 @@ LAYERS = (
         "joint_functional",
         "latent_objective",
         "solvers",
+        "structured_gaussian",
     },
     {
         "data_fidelity",
@@ -47,10 +48,10 @@ LAYERS = (
         "latent_prior",
         "poisson_noise",
     },
-    {"torch_bridge"},
+    {"precision_factor", "torch_bridge"},
 )
 CORE = set.union(*LAYERS)
-TORCH_ONLY = {"datasets", "networks", "training"}
+TORCH_ONLY = {"datasets", "networks", "precision_factor", "training"}
 SIDE = {
     "checkpoint": {"checkpoint_files", "generator", "networks", "torch_bridge"},
     "checkpoint_files": set(),
@@ -77,7 +78,7 @@ SIDE = {
         "regularizer",
         "torch_bridge",
     },
-    "networks": set(),
+    "networks": {"precision_factor"},
     "training": {"datasets", "networks"},
     "training_figure": {"generator", "projection", "report"},
     "weight_import": set(),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from odl_genreg.networks import GAN, VAE, Autoencoder
+from odl_genreg.networks import GAN, VAE, Autoencoder, StructuredVAE
 from odl_genreg.torch_bridge import push_forward
 
 SHAPE = (8, 12)
@@ -160,10 +160,14 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("family", [VAE, Autoencoder, GAN])
+@pytest.mark.parametrize("family", [VAE, Autoencoder, GAN, StructuredVAE])
 @pytest.mark.parametrize("size", SIZES)
 def test_all_sizes(family, size):
     shape, latent_dim, channels = SIZES[size]
+    if family is StructuredVAE and len(shape) == 3:
+        with pytest.raises(ValueError, match="must be rows and columns for a struct"):
+            family(shape, latent_dim, channels=channels)
+        return
     network = family(shape, latent_dim, channels=channels, hidden=6, seed=1)
     z = torch.randn(2, latent_dim, generator=torch.Generator().manual_seed(0))
     x = network.decoder(z)
@@ -178,7 +182,7 @@ def test_all_sizes(family, size):
     again.load_state_dict(network.state_dict())
 
 
-@pytest.mark.parametrize("family", [VAE, Autoencoder, GAN])
+@pytest.mark.parametrize("family", [VAE, Autoencoder, GAN, StructuredVAE])
 def test_cropped_decoder_goes_forward_layer_by_layer(family):
     """The derivative along a direction is that of a difference."""
     decoder = family((9, 14), 3, channels=(4, 5), hidden=6).double().decoder
@@ -189,7 +193,7 @@ def test_cropped_decoder_goes_forward_layer_by_layer(family):
     torch.testing.assert_close(pushed[:, 0], difference, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("family", [VAE, Autoencoder, GAN])
+@pytest.mark.parametrize("family", [VAE, Autoencoder, GAN, StructuredVAE])
 def test_seeds_of_all_families(family, global_state_untouched):
     arguments = {"latent_dim": 2, "channels": (4, 5), "hidden": 6}
     with global_state_untouched():

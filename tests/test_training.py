@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from odl_genreg.networks import GAN, VAE, Autoencoder
+from odl_genreg.networks import GAN, VAE, Autoencoder, StructuredVAE
 from odl_genreg.training import (
     loop,
     random_affine,
     standardize_latents,
     train_autoencoder,
     train_gan,
+    train_structured_vae,
     train_vae,
 )
 from odl_genreg.training.gan import sliced_distance
@@ -24,6 +25,7 @@ FAMILIES = {
     "vae": (VAE, train_vae),
     "ae": (Autoencoder, train_autoencoder),
     "gan": (GAN, train_gan),
+    "svae": (StructuredVAE, train_structured_vae),
 }
 each_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -100,7 +102,8 @@ def test_resumed_training_equals_the_uninterrupted_one(
     again = train(resumed, bars(), bars(16, 1), checkpoint_path=path, **SETTINGS)
     assert again == history
     assert_same_weights(whole, resumed)
-    assert [file.name for file in tmp_path.iterdir()] == ["state"]
+    files = {file.name for file in tmp_path.iterdir()}
+    assert files == {"state"} | ({"covariance-state"} if family == "svae" else set())
 
 
 def test_kill_while_writing_leaves_the_last_state(tmp_path, monkeypatch):

@@ -4,6 +4,14 @@
 from .adapters import from_autoencoder_kl, from_dcgan
 from .autoencoder import Autoencoder
 from .gan import GAN
+from .structured_vae import StructuredVAE
 from .vae import VAE
 
-__all__ = ("GAN", "VAE", "Autoencoder", "from_autoencoder_kl", "from_dcgan")
+__all__ = (
+    "GAN",
+    "VAE",
+    "Autoencoder",
+    "StructuredVAE",
+    "from_autoencoder_kl",
+    "from_dcgan",
+)

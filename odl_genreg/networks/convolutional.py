@@ -65,10 +65,13 @@ def features(image_shape, channels, hidden) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, hidden), nn.SiLU())
 
 
-def decoder(image_shape, latent_dim, channels, hidden) -> nn.Sequential:
+def decoder(
+    image_shape, latent_dim, channels, hidden, output: nn.Module | None = None
+) -> nn.Sequential:
     """Return dense layers and transposed convolutions, with a sigmoid at the end.
 
-    ``(batch, latent_dim)`` to ``(batch, c, n, m)``. All activations are analytic.
+    ``(batch, latent_dim)`` to ``(batch, c, n, m)``. All activations are analytic;
+    ``output`` replaces the sigmoid.
     """
     coarse, pad = _grid(image_shape, channels)
     widths = [*reversed(channels), _depth(image_shape)]
@@ -84,7 +87,7 @@ def decoder(image_shape, latent_dim, channels, hidden) -> nn.Sequential:
             nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1),
             nn.SiLU(),
         ]
-    layers[-1] = nn.Sigmoid()
+    layers[-1] = nn.Sigmoid() if output is None else output
     if any(pad):
         layers.append(nn.ZeroPad2d([-side for side in pad]))  # crops
     return nn.Sequential(*layers)

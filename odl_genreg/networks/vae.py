@@ -108,8 +108,8 @@ class VAE(nn.Module):
         generator : torch.Generator
             Source of the noise, on any device.
         """
-        mean, log_variance = self.encoder(x)
-        return self.decoder(_sample(mean, log_variance, generator))
+        z, _ = self.encode(x, generator)
+        return self.decoder(z)
 
     def negative_elbo(self, x, generator):
         """Return the negative evidence lower bound in nats, a mean over the images.
@@ -151,11 +151,28 @@ class VAE(nn.Module):
         squared_error, divergence : torch.Tensor
             Scalars, differentiable in all parameters but ``log_variance``.
         """
-        mean, log_variance = self.encoder(x)
-        z = _sample(mean, log_variance, generator)
+        z, divergence = self.encode(x, generator)
         squared_error = (x - self.decoder(z)).square().flatten(1).sum(1).mean()
+        return squared_error, divergence.mean()
+
+    def encode(self, x, generator):
+        """Return a draw ``z`` of each encoding, and its divergence from the prior.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Images of shape ``(batch, 1, n, m)``.
+        generator : torch.Generator
+            Source of the noise, on any device.
+
+        Returns
+        -------
+        z, divergence : torch.Tensor
+            ``(batch, latent_dim)`` and ``(batch,)``.
+        """
+        mean, log_variance = self.encoder(x)
         divergence = mean.square() + log_variance.exp() - 1 - log_variance
-        return squared_error, 0.5 * divergence.sum(1).mean()
+        return _sample(mean, log_variance, generator), 0.5 * divergence.sum(1)
 
 
 class _Encoder(nn.Module):

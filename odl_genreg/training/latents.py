@@ -12,13 +12,14 @@ def standardize_latents(network, images):
 
     With the mean ``c`` and the covariance ``L L^T`` of the encodings of all ``images``,
 
-        ``z = c + L z',   G'(z') = G(c + L z'),   m'(x) = L^{-1} (m(x) - c)``.
+        ``z = c + L z',   G'(z') = G(c + L z'),   m'(x) = L^{-1} (m(x) - c)``,
 
-    The range of the decoder stays what it is.
+    and a structured covariance changes as ``G`` does. The range of the decoder stays
+    what it is.
 
     Parameters
     ----------
-    network : `VAE` or `Autoencoder`
+    network : `VAE`, `StructuredVAE` or `Autoencoder`
         Network to change, in place.
     images : torch.Tensor
         Images of shape ``(number, 1, n, m)``, more of them than latent variables.
@@ -58,10 +59,13 @@ def standardize_latents(network, images):
     factor = torch.linalg.cholesky(covariance + variance.diag())
     inverse = torch.linalg.inv(factor)
 
-    first, last = network.decoder[0], encoder[-1]
-    weight, bias = first.weight.double(), first.bias.double()
-    first.weight.copy_(weight @ factor)
-    first.bias.copy_(bias + weight @ center)
+    decoders, last = [network.decoder], encoder[-1]
+    if hasattr(network, "precision"):
+        decoders.append(network.precision)
+    for first in (layers[0] for layers in decoders):
+        weight, bias = first.weight.double(), first.bias.double()
+        first.weight.copy_(weight @ factor)
+        first.bias.copy_(bias + weight @ center)
     last.bias.copy_(inverse @ (last.bias.double() - center))
     last.weight.copy_(inverse @ last.weight.double())
     if variational:
