@@ -16,7 +16,15 @@ def version():
 
 
 demo = ["matplotlib>=3.9", "scikit-image>=0.25"]
-test = ["pytest>=9.0.2", *demo]
+# Readers of image formats, each for `datasets.read_folder` and `datasets.download`.
+data = [
+    "h5py>=3.12",
+    "nibabel>=5.3",
+    "pillow>=11",
+    "pooch>=1.8",
+    "pydicom>=3.0",
+]
+test = ["pytest>=9.0.2", *demo, *data]
 bench = ["deepinv>=0.5,<0.6"]
 docs = ["furo>=2024.8", "numpydoc>=1.8", "sphinx>=8.1"]
 dev = ["build>=1.2", "codespell>=2.3", "pre-commit>=4.0", "ruff>=0.14", *test, *docs]
@@ -64,6 +72,7 @@ setup(
     ],
     extras_require={
         "demo": demo,
+        "data": data,
         "test": test,
         "bench": bench,
         "docs": docs,

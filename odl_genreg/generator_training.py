@@ -9,6 +9,7 @@ import odl
 import torch
 
 from .checkpoint import FAMILIES, save_generator
+from .datasets import ImageSet, hold_out
 from .evaluation import project_onto_range
 from .generator import Generator
 from .training import (
@@ -35,7 +36,7 @@ MEASURED = 200
 
 def train_generator(
     family: str,
-    images: np.ndarray,
+    images,
     path,
     *,
     latent_dim: int = 16,
@@ -59,7 +60,7 @@ def train_generator(
     family : {'vae', 'ae', 'gan', 'svae'}
         Variational autoencoder, autoencoder, generative adversarial network,
         variational autoencoder with a structured covariance.
-    images : `numpy.ndarray`
+    images : `ImageSet` or `numpy.ndarray`
         Images ``(number, c, n, m)`` with values in [0, 1], see `datasets.read_images`.
     path : path-like
         Where to write, without suffix.
@@ -70,7 +71,8 @@ def train_generator(
     batch_size : positive int, optional
         Number of images in a step.
     num_validation : positive int, optional
-        Number of images, chosen at random, that are not trained on.
+        Number of images, chosen at random, that are not trained on. Subjects stay
+        together, see `datasets.hold_out`.
     seed : int, optional
         Seed of the split, the weights, the order, the deformations and the noise.
     augment : bool, optional
@@ -95,16 +97,12 @@ def train_generator(
         raise ValueError(
             f"`family` must be one of {tuple(TRAINERS)}, got {family!r}; choose one."
         )
-    if not 0 < num_validation < len(images):
-        raise ValueError(
-            f"`num_validation` must leave some of {len(images)} images to train on, "
-            f"got {num_validation}; give fewer."
-        )
-    path, images = Path(path), torch.from_numpy(np.ascontiguousarray(images))
+    images = images if isinstance(images, ImageSet) else ImageSet(images)
+    parts = hold_out(len(images), num_validation, seed=seed, subjects=images.subjects)
+    rest, held_out = (torch.from_numpy(images.images[part]) for part in parts)
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    held_out, rest = images[order[-num_validation:]], images[order[:-num_validation]]
-    shape = tuple(images.shape[2:] if images.shape[1] == 1 else images.shape[1:])
+    shape = tuple(rest.shape[2:] if rest.shape[1] == 1 else rest.shape[1:])
     network = FAMILIES[family](
         shape, latent_dim, channels=channels, hidden=hidden, seed=seed
     )

@@ -67,7 +67,7 @@ def test_finished_training_is_not_run_again(tmp_path):
 def test_errors_of_training(tmp_path):
     with pytest.raises(ValueError, match="`family` must be one of .*, got 'flow'"):
         train_generator("flow", bars(), tmp_path / "a")
-    message = "`num_validation` must leave some of 160 images to train on, got 160"
+    message = "`held_out` must leave some of 160 images to train on, got 160"
     with pytest.raises(ValueError, match=message):
         train_generator("ae", bars(), tmp_path / "a", num_validation=160)
     assert not list(tmp_path.iterdir())
@@ -109,13 +109,13 @@ def test_projection_of_images_of_another_shape():
 
 
 def test_images_of_all_kinds(tmp_path):
-    assert np.array_equal(read_images("shapes")[:7, 0], shapes(7, seed=0))
+    assert np.array_equal(read_images("shapes").images[:7, 0], shapes(7, seed=0))
     values = np.random.default_rng(0).random((4, 5, 6))
     np.save(tmp_path / "a.npy", values)
     np.save(tmp_path / "b.npy", (255 * values).round().astype("uint8"))
     np.save(tmp_path / "c.npy", values[:, None].astype("float32"))
     for name in "abc":
-        images = read_images(tmp_path / f"{name}.npy")
+        images = read_images(tmp_path / f"{name}.npy").images
         assert images.dtype == np.float32
         assert images.shape == (4, 1, 5, 6)
         np.testing.assert_allclose(images[:, 0], values, atol=1 / 255)

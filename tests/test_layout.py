@@ -68,7 +68,13 @@ SIDE = {
     },
     "odl_repairs": set(),
     "datasets": set(),
-    "generator_training": {"checkpoint", "evaluation", "generator", "training"},
+    "generator_training": {
+        "checkpoint",
+        "datasets",
+        "evaluation",
+        "generator",
+        "training",
+    },
     "report": {
         "evaluation",
         "gaussian_noise",

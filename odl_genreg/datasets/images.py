@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .folder import read_folder
+from .image_set import ImageSet
 from .mnist import read_mnist
 from .shapes import shapes
 
@@ -14,7 +16,13 @@ __all__ = ("read_images",)
 SHAPES = 40_000
 
 
-def read_images(source) -> np.ndarray:
+def read_images(
+    source,
+    *,
+    size: tuple[int, int] | None = None,
+    slices: tuple[int, int] | None = None,
+    acquisition: str | None = None,
+) -> ImageSet:
     """Return images with values in [0, 1] from a file, or of a made-up kind.
 
     Parameters
@@ -25,34 +33,48 @@ def read_images(source) -> np.ndarray:
         - ``"shapes"``: ``shapes(40000, seed=0)``;
         - a ``.npy`` file of an array ``(number, n, m)`` or ``(number, c, n, m)`` of
           floats in [0, 1] or unsigned bytes;
-        - a file of `read_mnist`.
+        - a file of `read_mnist`, MNIST or Fashion-MNIST;
+        - a folder of `read_folder`: pictures, arrays, NIfTI, DICOM, fastMRI.
+
+    size, slices, acquisition : optional
+        For a folder, see `read_folder`.
 
     Returns
     -------
-    images : `numpy.ndarray`
-        Array of shape ``(number, c, n, m)``, dtype float32.
+    images : `ImageSet`
+        Images ``(number, c, n, m)``, and the subjects of those in a folder.
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
-        If the file is damaged or of another kind, or if a value is not in [0, 1].
+        If the file is damaged or of another kind, if a value is not in [0, 1], or if
+        the source is no folder for an argument that wants one.
 
     Examples
     --------
     >>> from odl_genreg.datasets import read_images
-    >>> read_images("shapes").shape
+    >>> read_images("shapes").images.shape
     (40000, 1, 56, 56)
     """
+    path, choices = Path(source), (size, slices, acquisition)
+    if path.is_dir():
+        return read_folder(path, size=size, slices=slices, acquisition=acquisition)
+    if choices != (None, None, None):
+        raise ValueError(
+            "`source` must be a folder for `size`, `slices` and `acquisition`, got "
+            f"{str(source)!r}; leave them out."
+        )
     if str(source) == "shapes":
-        return shapes(SHAPES, seed=0)[:, None]
-    path = Path(source)
+        return ImageSet(shapes(SHAPES, seed=0)[:, None])
     if not path.is_file():
         raise FileNotFoundError(
-            f"`source` must be 'shapes' or the path of a file, got {str(source)!r}; "
-            "check the path."
+            "`source` must be 'shapes' or the path of a file or folder, got "
+            f"{str(source)!r}; check the path."
         )
     images = _read_npy(path) if path.suffix == ".npy" else read_mnist(path)
-    return images[:, None] if images.ndim == 3 else images
+    return ImageSet(images[:, None] if images.ndim == 3 else images)
 
 
 def _read_npy(path):
