@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from generators import linear_parts, make_generator, random_element
+from generators import LATENTS, linear_parts, make_generator, random_element
 from odl_genreg.evaluation import (
     earth_movers_distance,
+    energy_test,
+    extreme_singular_values,
     jacobian_singular_values,
     latent_statistics,
     precision_and_recall,
@@ -140,3 +142,39 @@ def test_largest_singular_value_is_the_norm_of_the_derivative():
     values = jacobian_singular_values(G, as_tensor(z)[None])
     assert values[0, 0].item() == pytest.approx(expected, rel=1e-6)
     assert (values[0].diff() <= 0).all()
+
+
+# --- Energy --- #
+
+
+def test_energy_coefficient_is_its_definition():
+    one, other = normal(5, 3, seed=0), normal(4, 3, seed=1) + 0.5
+    between = torch.cdist(one, other).mean()
+    within = torch.cdist(one, one).mean() + torch.cdist(other, other).mean()
+    expected = float((2 * between - within) / (2 * between))
+    coefficient, _ = energy_test(one, other)
+    assert coefficient == pytest.approx(expected, rel=1e-5)
+    assert energy_test(one, one)[0] == pytest.approx(0, abs=1e-7)
+
+
+def test_energy_test_has_its_level_and_sees_what_norms_do_not():
+    """Under the null hypothesis p is uniform; correlated latents are seen."""
+    p = [
+        energy_test(
+            normal(40, 4, seed=2 * k), normal(40, 4, seed=2 * k + 1), permutations=49
+        )[1]
+        for k in range(60)
+    ]
+    assert 0.35 < sum(p) / 60 < 0.65
+    assert sum(value <= 0.1 for value in p) <= 14
+    one, other = normal(300, 4, seed=1), normal(300, 4, seed=2)
+    correlated = torch.cat([other[:, :2], other[:, :2]], 1)
+    assert energy_test(one, correlated)[1] < 0.02
+
+
+def test_extreme_singular_values_of_a_network():
+    G = make_generator("mlp")
+    z = torch.randn(3, LATENTS, generator=torch.Generator().manual_seed(0)).double()
+    whole = jacobian_singular_values(G, z)
+    extremes = extreme_singular_values(G, z, tol=1e-10)
+    torch.testing.assert_close(extremes, whole[:, [0, -1]], rtol=1e-8, atol=0)

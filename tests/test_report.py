@@ -2,6 +2,7 @@
 """The report on a generator: numbers against closed forms, the page, the command."""
 
 import json
+import sys
 
 import numpy as np
 import odl
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 import odl_genreg as ogr
-from generators import linear_parts, make_generator
+from generators import linear_network, linear_parts, make_generator
 from odl_genreg import cli
 from odl_genreg.networks import VAE
 from odl_genreg.projection import sample_latents
@@ -67,6 +68,54 @@ def test_smooth_of_a_linear_generator():
     assert finding.details["restarts"] == 10
 
 
+def test_loss_surface_of_a_linear_generator():
+    """``|B d|^2`` grows from the center, and is the same at opposite points."""
+    G = make_generator("linear")
+    finding = smooth(G, images_of(G, 3, 1, noise=0.1))
+    picture = list(finding.pictures.values())[1]
+    assert picture.shape == (56, 3 * 56)
+    for plane in picture.split(56, dim=1):
+        assert plane.min() == 0
+        assert plane.max() == 1
+        assert plane[27:29, 27:29].max() == 0
+        turned = plane.flip(0, 1)
+        assert (turned == plane).double().mean() > 0.95
+
+
+def test_many_latents_by_lanczos(monkeypatch):
+    """The extremes are those of the whole Jacobians."""
+    G = make_generator("mlp")
+    images = images_of(G, 3, 1)
+    whole = smooth(G, images).details
+    module = sys.modules["odl_genreg.report.smooth"]
+    monkeypatch.setattr(module, "MAX_COLUMNS", 2)
+    monkeypatch.setattr(module, "FEW", 100)
+    few = smooth(G, images).details
+    for name in ("largest singular value, deciles", "smallest singular value, deciles"):
+        assert few[name] == pytest.approx(whole[name], rel=1e-3)
+
+
+def test_latent_tells_encodings_from_the_prior():
+    """An encoder that inverts the generator gives back the latents."""
+    network = linear_network()
+    inverse = torch.linalg.pinv(network.weight.detach())
+    encoder = torch.nn.Linear(63, 3, dtype=torch.float64)
+    with torch.no_grad():
+        encoder.weight.copy_(inverse)
+        encoder.bias.copy_(-inverse @ network.bias)
+    Z, X = make_generator("linear").domain, make_generator("linear").range
+    G = ogr.Generator(network, Z, X, encoder=encoder)
+    with torch.no_grad():
+        z = sample_latents(Z, 300, seed=5)
+        alike, other = latent(G, G.batch(z)), latent(G, G.batch(z.abs()))
+    assert alike.value < 0.02
+    assert alike.details["p value"] > 0.05
+    assert "cannot be told" in alike.sentence
+    assert other.value > 0.1
+    assert other.details["p value"] < 0.01
+    assert "They can be told" in other.sentence
+
+
 def test_latent_wants_an_encoder():
     with pytest.raises(ValueError, match="`generator` must have an encoder"):
         latent(make_generator("linear"), torch.zeros(30, 7, 9))
@@ -99,7 +148,7 @@ def test_report_is_a_page_and_numbers(tmp_path, global_state_untouched):
         assert np.isfinite(finding.value)
         assert finding.question in page
     assert "bars &amp; &lt;b&gt;" in page
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 4
     assert "http" not in page
     files = sorted(file.name for file in (tmp_path / "a").iterdir())
     assert files == ["page.html", "page.json"]

@@ -2,6 +2,10 @@
 """The training loop: decrease, repeatability, interruption."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -104,6 +108,61 @@ def test_resumed_training_equals_the_uninterrupted_one(
     assert_same_weights(whole, resumed)
     files = {file.name for file in tmp_path.iterdir()}
     assert files == {"state"} | ({"covariance-state"} if family == "svae" else set())
+
+
+@each_family
+@pytest.mark.parametrize("killed_at", [1, 8, 11, 14])
+def test_kill_within_an_epoch(tmp_path, monkeypatch, killed_at, family):
+    """Of five steps each; the epoch that was lost is done again."""
+    train = FAMILIES[family][1]
+    whole, interrupted, resumed = small(family), small(family), small(family)
+    history = train(whole, bars(), bars(16, 1), **SETTINGS)
+    path, schedule = tmp_path / "state", loop._schedule
+
+    def killed(step, steps):
+        if step == killed_at:
+            raise KeyboardInterrupt
+        return schedule(step, steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_schedule", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(interrupted, bars(), bars(16, 1), checkpoint_path=path, **SETTINGS)
+    assert path.exists() == (killed_at >= 5)
+    again = train(resumed, bars(), bars(16, 1), checkpoint_path=path, **SETTINGS)
+    assert again == history
+    assert_same_weights(whole, resumed)
+
+
+@pytest.mark.slow
+@each_family
+def test_processes_killed_at_random_moments(tmp_path, family):
+    """The checkpoint has the bytes of the one of a run that nobody killed."""
+    np.save(tmp_path / "bars.npy", bars(400).numpy())
+    command = [sys.executable, "-m", "odl_genreg.cli", "train", family]
+    command += f"""--data {tmp_path / "bars.npy"} --latent 2 --channels 4 4 --hidden 8
+        --epochs 40 --batch-size 16 --validation 20 --out""".split()
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([*command, tmp_path / "whole"], check=True, **options)
+    path, source, kills = tmp_path / "killed", np.random.default_rng(0), 0
+    state = path.with_name("killed.state")
+    while not path.with_suffix(".safetensors").exists():
+        process = subprocess.Popen([*command, path], **options)
+        if kills < 4:
+            while not state.exists():
+                time.sleep(0.05)
+            # Starting takes some seconds, an epoch a tenth of one.
+            time.sleep(source.uniform(3, 6))
+            process.kill()
+            kills += process.wait() == -signal.SIGKILL
+        else:
+            assert process.wait() == 0
+    assert kills > 0
+    whole, killed = (
+        tmp_path.joinpath(f"{name}.safetensors").read_bytes()
+        for name in ("whole", "killed")
+    )
+    assert killed == whole
 
 
 def test_kill_while_writing_leaves_the_last_state(tmp_path, monkeypatch):

@@ -2,7 +2,8 @@
 """How good a reconstruction is, the classical ones, and how good a generator is."""
 
 from .baselines import fbp
-from .jacobian_spectrum import jacobian_singular_values
+from .energy_test import energy_test
+from .jacobian_spectrum import extreme_singular_values, jacobian_singular_values
 from .latent_statistics import LatentStatistics, latent_statistics
 from .metrics import psnr, ssim
 from .range_projection import project_onto_range
@@ -14,6 +15,8 @@ __all__ = (
     "TotalVariationResult",
     "earth_movers_distance",
     "fbp",
+    "energy_test",
+    "extreme_singular_values",
     "jacobian_singular_values",
     "latent_statistics",
     "precision_and_recall",

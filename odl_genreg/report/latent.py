@@ -5,14 +5,19 @@ import dataclasses
 
 import torch
 
-from ..evaluation import latent_statistics
+from ..evaluation import energy_test, latent_statistics
 from ..generator import Generator
+from ..projection import sample_latents
 from .finding import Finding
 
 __all__ = ("latent",)
 
 
-def latent(generator: Generator, images: torch.Tensor) -> Finding:
+# Encodings that are compared with draws of the prior.
+COMPARED = 1000
+
+
+def latent(generator: Generator, images: torch.Tensor, *, seed: int = 0) -> Finding:
     """Compare the encodings of images with the latent prior N(0, I).
 
     Parameters
@@ -22,6 +27,8 @@ def latent(generator: Generator, images: torch.Tensor) -> Finding:
     images : torch.Tensor
         Images ``(number, *X.shape)`` that the generator was not trained on, more than
         latents.
+    seed : int, optional
+        Seed of the draws of N(0, I).
 
     Raises
     ------
@@ -33,19 +40,34 @@ def latent(generator: Generator, images: torch.Tensor) -> Finding:
             "`generator` must have an encoder, got one without; leave this property "
             "out, as `write_report` does."
         )
-    statistics = latent_statistics(generator.encode(images))
+    codes = generator.encode(images)
+    statistics = latent_statistics(codes)
+    codes = codes[:COMPARED]
+    draws = sample_latents(generator.domain, len(codes), seed)
+    coefficient, p_value = energy_test(codes, draws, seed=seed)
     low, high = min(statistics.variances), max(statistics.variances)
     size = generator.domain.size
     return Finding(
         question="Is the distribution of the latents known?",
-        label="statistic of Kolmogorov and Smirnov of |z|^2 against that of N(0, I)",
-        value=statistics.norm_statistic,
+        label="energy coefficient of encodings and draws of N(0, I), 0 to 1",
+        value=coefficient,
         sentence=f"Latents of images have means of at most "
         f"{statistics.largest_mean:.2f} and variances between {low:.2f} and "
         f"{high:.2f}; {statistics.effective_dimension:.1f} of {size} dimensions are in "
-        "use. The distributions of their norms and of those of N(0, I) differ by "
-        f"{statistics.norm_statistic:.2f} (p = {statistics.norm_p_value:.2g}).",
+        f"use. {_verdict(p_value)} (energy coefficient {coefficient:.3f}, p = "
+        f"{p_value:.2g}); their norms alone differ by {statistics.norm_statistic:.2f} "
+        f"(statistic of Kolmogorov and Smirnov, p = {statistics.norm_p_value:.2g}).",
         advice="The nearer to N(0, I), the more ||z||^2 is the right latent prior, and "
         "its default weight the right one.",
-        details=dataclasses.asdict(statistics),
+        details={
+            "energy coefficient": coefficient,
+            "p value": p_value,
+            "encodings compared": len(codes),
+            **dataclasses.asdict(statistics),
+        },
     )
+
+
+def _verdict(p_value):
+    told = "cannot be told" if p_value > 0.05 else "can be told"
+    return f"They {told} from draws of N(0, I)"

@@ -75,7 +75,7 @@ def write_report(
         "smooth": smooth(generator, images, seed=seed),
     }
     if generator.encoder is not None and len(images) > generator.domain.size:
-        findings["latent"] = latent(generator, images)
+        findings["latent"] = latent(generator, images, seed=seed)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path.with_name(path.name + ".html"), html_page(name, findings))

@@ -4,19 +4,25 @@
 import odl
 import torch
 
-from ..evaluation import jacobian_singular_values
+from ..evaluation import extreme_singular_values, jacobian_singular_values
 from ..gaussian_noise import squared_l2
 from ..generator import Generator
 from ..projection import sample_latents
 from ..reconstruction import reconstruct
 from ..regularizer import range_constraint
-from ..torch_bridge import as_element
+from ..torch_bridge import as_element, as_tensor
 from .finding import Finding, deciles, montage
 
 __all__ = ("smooth",)
 
 # Latents of Jacobians, images that are projected, and restarts of each.
 LATENTS, IMAGES, RESTARTS = 100, 20, 10
+
+# Latents of ``Z`` up to which whole Jacobians are computed, and points beyond.
+MAX_COLUMNS, FEW = 128, 10
+
+# Loss surfaces: images, half width in the latent, points along a side, step in dB.
+SURFACES, HALF_WIDTH, POINTS, STEP = 5, 3.0, 56, 2.0
 
 
 def smooth(generator: Generator, images: torch.Tensor, *, seed: int = 0) -> Finding:
@@ -32,7 +38,10 @@ def smooth(generator: Generator, images: torch.Tensor, *, seed: int = 0) -> Find
         Seed of the latents.
     """
     Z, X = generator.domain, generator.range
-    values = jacobian_singular_values(generator, sample_latents(Z, LATENTS, seed))
+    if Z.size > MAX_COLUMNS:
+        values = extreme_singular_values(generator, sample_latents(Z, FEW, seed))
+    else:
+        values = jacobian_singular_values(generator, sample_latents(Z, LATENTS, seed))
     largest, least = values[:, 0], values[:, -1]
     condition = float((largest / least.clamp_min(1e-20)).median())
     data = [as_element(X, image.contiguous()) for image in images[:IMAGES]]
@@ -72,7 +81,12 @@ def smooth(generator: Generator, images: torch.Tensor, *, seed: int = 0) -> Find
             "ratio, median": condition,
         },
         pictures={
-            "Two latents (corners) and what lies between": _grid(generator, seed)
+            "Three latents (corners) and what lies between": _grid(generator, seed),
+            f"Distance of the image to some images, in steps of {STEP:g} dB, in a "
+            "random plane through the best latent (center), to "
+            f"{HALF_WIDTH:g} on each side; the darker, the nearer": _surfaces(
+                generator, images, [as_tensor(result.z) for result in results], seed
+            ),
         },
     )
 
@@ -91,3 +105,21 @@ def _grid(generator, seed, steps=8):
         for b in shares
     ]
     return montage(rows)
+
+
+@torch.no_grad()
+def _surfaces(generator, images, latents, seed):
+    """``|G(z* + a d_1 + b d_2) - x|^2`` of some images, ``d`` orthonormal."""
+    side = torch.linspace(-HALF_WIDTH, HALF_WIDTH, POINTS, dtype=images.dtype)
+    planes, pairs = [], zip(images[:SURFACES], latents[:SURFACES], strict=True)
+    for number, (x, z) in enumerate(pairs):
+        directions = sample_latents(generator.domain, 2, seed + number).flatten(1)
+        first, second = torch.linalg.qr(directions.T).Q.T
+        shifts = side[:, None, None] * first + side[:, None] * second
+        points = (z.flatten() + shifts).reshape(-1, *z.shape)
+        rows = [generator.batch(part) - x for part in points.split(POINTS)]
+        levels = 10 * torch.cat(rows).square().flatten(1).mean(1).log10()
+        steps = (levels / STEP).floor()
+        shades = (steps - steps.min()) / (steps.max() - steps.min()).clamp_min(1)
+        planes.append(shades.reshape(POINTS, POINTS))
+    return montage([torch.stack(planes)])
