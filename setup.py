@@ -24,6 +24,7 @@ data = [
     "pooch>=1.8",
     "pydicom>=3.0",
 ]
+accelerate = ["accelerate>=1.0"]
 test = ["pytest>=9.0.2", *demo, *data]
 bench = ["deepinv>=0.5,<0.6"]
 docs = ["furo>=2024.8", "numpydoc>=1.8", "sphinx>=8.1"]
@@ -73,6 +74,7 @@ setup(
     extras_require={
         "demo": demo,
         "data": data,
+        "accelerate": accelerate,
         "test": test,
         "bench": bench,
         "docs": docs,

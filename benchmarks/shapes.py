@@ -11,7 +11,7 @@ from harness import RESULTS
 
 import odl_genreg as ogr
 from odl_genreg.networks import VAE
-from odl_genreg.training import standardize_latents, train_vae
+from odl_genreg.training import standardize_latents, train
 
 __all__ = ("LATENTS", "PIXELS", "draw_shapes", "shapes_generator")
 
@@ -57,7 +57,7 @@ def _train(X, path):
     images, validation = images.split([TRAINING["images"], TRAINING["validation"]])
     network = VAE((PIXELS, PIXELS), LATENTS, channels=(16, 32), hidden=256)
     options = {name: TRAINING[name] for name in ("epochs", "batch_size")}
-    history = train_vae(network, images, validation, **options)
+    history = train(network, images, validation, **options)
     network.requires_grad_(False)
     variance = float(network.log_variance.exp())
     standardize_latents(network, images)

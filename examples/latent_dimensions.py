@@ -24,7 +24,8 @@ from odl_genreg.projection import sample_latents
 
 MANY = (5, 8, 10, 16, 25, 40)
 LATENTS = {"ae": MANY, "vae": MANY, "gan": (5, 10, 20)}
-NUM_TRAIN, NUM_VALIDATION, NUM_PROJECTED, NUM_COMPARED, REPEATS = 9500, 500, 200, 2000, 3
+NUM_TRAIN, NUM_VALIDATION = 9500, 500
+NUM_PROJECTED, NUM_COMPARED, REPEATS = 200, 2000, 3
 NETWORKS = {
     "MNIST": {"channels": (8, 16), "hidden": 64},
     "shapes": {"channels": (6, 12, 24), "hidden": 64},
@@ -46,12 +47,11 @@ arguments.output.mkdir(parents=True, exist_ok=True)
 
 # --- Images --- #
 
-number = NUM_TRAIN + NUM_VALIDATION
 if arguments.data == "MNIST":
-    train = read_mnist(arguments.train)[:number]
+    train = read_mnist(arguments.train)[: NUM_TRAIN + NUM_VALIDATION]
     test = read_mnist(arguments.test, split="test")[:NUM_COMPARED]
 else:
-    train, test = shapes(number, seed=0), shapes(NUM_COMPARED, seed=1)
+    train, test = shapes(NUM_TRAIN + NUM_VALIDATION), shapes(NUM_COMPARED, seed=1)
 images, others = torch.from_numpy(test), torch.from_numpy(train[:NUM_COMPARED])
 
 # --- Train and measure --- #

@@ -25,7 +25,7 @@ import torch
 import odl_genreg as ogr
 from odl_genreg.datasets import read_mnist
 from odl_genreg.networks import VAE
-from odl_genreg.training import standardize_latents, train_vae
+from odl_genreg.training import standardize_latents, train
 
 parser = argparse.ArgumentParser(description="Train the MNIST generator.")
 parser.add_argument("path", help="MNIST training images, IDX (.gz) or .npz")
@@ -43,7 +43,7 @@ train_digits, validation_digits = digits[:-500], digits[-500:]
 # --- Training --- #
 
 network = VAE((28, 28), latent_dim=16, seed=0)
-history = train_vae(
+history = train(
     network,
     train_digits,
     validation_digits,

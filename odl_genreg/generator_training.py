@@ -12,23 +12,9 @@ from .checkpoint import FAMILIES, save_generator
 from .datasets import ImageSet, hold_out
 from .evaluation import project_onto_range
 from .generator import Generator
-from .training import (
-    random_affine,
-    standardize_latents,
-    train_autoencoder,
-    train_gan,
-    train_structured_vae,
-    train_vae,
-)
+from .training import random_affine, standardize_latents, train
 
-__all__ = ("TRAINERS", "train_generator")
-
-TRAINERS = {
-    "vae": train_vae,
-    "ae": train_autoencoder,
-    "gan": train_gan,
-    "svae": train_structured_vae,
-}
+__all__ = ("train_generator",)
 
 # Validation images of which the distance to the range is measured.
 MEASURED = 200
@@ -49,6 +35,8 @@ def train_generator(
     augment: bool = True,
     patience: int | None = None,
     training_data: str = "",
+    device: str = "cpu",
+    accelerator=None,
 ) -> Generator:
     """Train a generator on images, and write it as a checkpoint.
 
@@ -81,6 +69,11 @@ def train_generator(
         Ends the training after so many epochs without progress on other images.
     training_data : str, optional
         What the images are, for the checkpoint.
+    device : str, optional
+        Where the network is trained, ``"cuda"`` for example.
+    accelerator : ``accelerate.Accelerator``, optional
+        Trains in several processes, on their devices, see `training.train`; the first
+        one writes.
 
     Returns
     -------
@@ -93,9 +86,9 @@ def train_generator(
     ValueError
         If there is no such family, or if there are too few images.
     """
-    if family not in TRAINERS:
+    if family not in FAMILIES:
         raise ValueError(
-            f"`family` must be one of {tuple(TRAINERS)}, got {family!r}; choose one."
+            f"`family` must be one of {tuple(FAMILIES)}, got {family!r}; choose one."
         )
     images = images if isinstance(images, ImageSet) else ImageSet(images)
     parts = hold_out(len(images), num_validation, seed=seed, subjects=images.subjects)
@@ -106,8 +99,8 @@ def train_generator(
     network = FAMILIES[family](
         shape, latent_dim, channels=channels, hidden=hidden, seed=seed
     )
-    history = TRAINERS[family](
-        network,
+    history = train(
+        network.to(device if accelerator is None else accelerator.device),
         rest,
         held_out,
         epochs=epochs,
@@ -117,8 +110,9 @@ def train_generator(
         patience=patience,
         checkpoint_path=path.with_name(path.name + ".state"),
         log_path=path.with_name(path.name + ".log.jsonl"),
+        accelerator=accelerator,
     )
-    network.requires_grad_(False)
+    network.requires_grad_(False).cpu()
     if family != "gan":
         standardize_latents(network, rest)
     network.half().float()
@@ -138,6 +132,8 @@ def train_generator(
             "gan": errors.mean,
         }[family]()
     )
+    if accelerator is not None and not accelerator.is_main_process:
+        return G
     psnr = -10 * errors.log10()
     save_generator(
         path,

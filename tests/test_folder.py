@@ -325,13 +325,13 @@ def test_training_holds_out_whole_subjects(tmp_path, monkeypatch):
     seen = []
     from odl_genreg import generator_training
 
-    train = generator_training.TRAINERS["ae"]
+    train = generator_training.train
 
     def spying(network, images, held_out, **options):
         seen.extend([images, held_out])
         return train(network, images, held_out, **options)
 
-    monkeypatch.setitem(generator_training.TRAINERS, "ae", spying)
+    monkeypatch.setattr(generator_training, "train", spying)
     train_generator(
         "ae",
         read_folder(tmp_path),

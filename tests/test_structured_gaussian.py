@@ -24,10 +24,10 @@ from generators import (
     random_element,
 )
 from odl_genreg.deviation import StructuredGaussian
-from odl_genreg.networks import StructuredVAE
+from odl_genreg.networks import VAE, StructuredVAE
 from odl_genreg.precision_factor import neighbors, num_entries, whiten
 from odl_genreg.torch_bridge import as_tensor, weight
-from odl_genreg.training import train_structured_vae, train_vae
+from odl_genreg.training import train
 from tolerance import taylor_order as least_order
 from tolerance import tolerance
 
@@ -185,7 +185,7 @@ def small(**options):
 def test_covariance_learns_what_the_mean_cannot():
     """Two latents for eight stripes: the rest is structured noise."""
     network, images = small(), stripes(400, 0)
-    history = train_structured_vae(
+    history = train(
         network,
         images,
         stripes(64, 1),
@@ -207,9 +207,10 @@ def test_covariance_learns_what_the_mean_cannot():
 
 def test_covariance_leaves_the_mean_alone(tmp_path):
     options = {"epochs": 2, "batch_size": 16}
-    with_covariance, mean_alone = small(), small()
-    history = train_vae(mean_alone, stripes(40, 0), stripes(16, 1), **options)
-    both = train_structured_vae(
+    with_covariance = small()
+    mean_alone = VAE((8, 12), latent_dim=2, channels=(4, 4), hidden=8)
+    history = train(mean_alone, stripes(40, 0), stripes(16, 1), **options)
+    both = train(
         with_covariance,
         stripes(40, 0),
         stripes(16, 1),

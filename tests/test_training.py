@@ -13,30 +13,27 @@ import torch
 
 from odl_genreg.networks import GAN, VAE, Autoencoder, StructuredVAE
 from odl_genreg.training import (
+    VAERecipe,
     loop,
     random_affine,
     standardize_latents,
-    train_autoencoder,
-    train_gan,
-    train_structured_vae,
-    train_vae,
+    train,
 )
 from odl_genreg.training.gan import sliced_distance
-from odl_genreg.training.vae import _Recipe as VAERecipe
+from odl_genreg.training.team import Team
 
 SETTINGS = {"epochs": 4, "batch_size": 8, "seed": 5}
 FAMILIES = {
-    "vae": (VAE, train_vae),
-    "ae": (Autoencoder, train_autoencoder),
-    "gan": (GAN, train_gan),
-    "svae": (StructuredVAE, train_structured_vae),
+    "vae": VAE,
+    "ae": Autoencoder,
+    "gan": GAN,
+    "svae": StructuredVAE,
 }
 each_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 def small(family="vae"):
-    network, _ = FAMILIES[family]
-    return network((8, 12), latent_dim=2, channels=(4, 4), hidden=8)
+    return FAMILIES[family]((8, 12), latent_dim=2, channels=(4, 4), hidden=8)
 
 
 def bars(number=40, seed=0):
@@ -60,7 +57,7 @@ def assert_same_weights(one, two):
 
 
 def test_loss_decreases():
-    history = train_vae(
+    history = train(
         small(), bars(), bars(16, 1), epochs=30, batch_size=8, learning_rate=0.02
     )
     assert len(history) == 30
@@ -70,7 +67,6 @@ def test_loss_decreases():
 
 @each_family
 def test_same_seed_same_result(family, global_state_untouched):
-    train = FAMILIES[family][1]
     one, two, other = small(family), small(family), small(family)
     with global_state_untouched():
         history = train(one, bars(), bars(16, 1), **SETTINGS)
@@ -85,7 +81,6 @@ def test_same_seed_same_result(family, global_state_untouched):
 def test_resumed_training_equals_the_uninterrupted_one(
     tmp_path, monkeypatch, survivors, family
 ):
-    train = FAMILIES[family][1]
     whole, interrupted = small(family), small(family)
     history = train(whole, bars(), bars(16, 1), **SETTINGS)
     path, saves = tmp_path / "state", []
@@ -114,7 +109,6 @@ def test_resumed_training_equals_the_uninterrupted_one(
 @pytest.mark.parametrize("killed_at", [1, 8, 11, 14])
 def test_kill_within_an_epoch(tmp_path, monkeypatch, killed_at, family):
     """Of five steps each; the epoch that was lost is done again."""
-    train = FAMILIES[family][1]
     whole, interrupted, resumed = small(family), small(family), small(family)
     history = train(whole, bars(), bars(16, 1), **SETTINGS)
     path, schedule = tmp_path / "state", loop._schedule
@@ -182,7 +176,7 @@ def test_kill_while_writing_leaves_the_last_state(tmp_path, monkeypatch):
 def test_log_has_a_line_for_each_epoch(tmp_path):
     path, state = tmp_path / "log.jsonl", tmp_path / "state"
     options = {"checkpoint_path": state, "log_path": path, **SETTINGS}
-    history = train_vae(small(), bars(), bars(16, 1), **options)
+    history = train(small(), bars(), bars(16, 1), **options)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     assert [(line["loss"], line["validation_loss"]) for line in lines] == history
@@ -192,7 +186,7 @@ def test_patience_ends_the_training():
     """Black is learned and white is not: soon no epoch is better for white."""
     black, white = torch.zeros(40, 1, 8, 12), torch.ones(16, 1, 8, 12)
     options = {"epochs": 40, "batch_size": 8, "learning_rate": 0.02, "patience": 3}
-    history = train_vae(small(), black, white, **options)
+    history = train(small(), black, white, **options)
     losses = [validation for _, validation in history]
     assert len(losses) < 40
     assert losses.index(min(losses)) == len(losses) - 4
@@ -201,7 +195,7 @@ def test_patience_ends_the_training():
 def test_errors_of_an_autoencoder_decrease():
     network = small("ae")
     options = {"epochs": 30, "batch_size": 8, "learning_rate": 0.02}
-    history = train_autoencoder(network, bars(), bars(16, 1), **options)
+    history = train(network, bars(), bars(16, 1), **options)
     assert history[-1][1] < 0.7 * history[0][1]
     with torch.no_grad():
         error = network.squared_error(bars(16, 1)).item()
@@ -213,7 +207,7 @@ def test_samples_of_a_gan_approach_the_images():
     gray = torch.full((64, 1, 8, 12), 0.2)
     network = small("gan")
     options = {"epochs": 50, "batch_size": 8, "learning_rate": 3e-2}
-    history = train_gan(network, gray, gray[:16], augmentation=None, **options)
+    history = train(network, gray, gray[:16], augmentation=None, **options)
     before, after = history[0][1], min(loss for _, loss in history)
     assert after < 0.2 * before
     with torch.no_grad():
@@ -235,9 +229,7 @@ def test_network_ends_with_the_best_weights_and_their_variance():
     """Black is learned and white is not: an early epoch is the best for white."""
     network = small()
     black, white = torch.zeros(40, 1, 8, 12), torch.ones(16, 1, 8, 12)
-    history = train_vae(
-        network, black, white, epochs=40, batch_size=8, learning_rate=0.02
-    )
+    history = train(network, black, white, epochs=40, batch_size=8, learning_rate=0.02)
     best = min(loss for _, loss in history)
     assert best < history[-1][1] - 10
     assert VAERecipe(network).validate(white, 8) == best
@@ -261,10 +253,10 @@ def test_validation_loss_is_the_negative_elbo_at_its_best_variance():
 
 def test_other_settings_than_the_saved_ones_raise(tmp_path):
     path = tmp_path / "state"
-    train_vae(small(), bars(), bars(16, 1), checkpoint_path=path, **SETTINGS)
+    train(small(), bars(), bars(16, 1), checkpoint_path=path, **SETTINGS)
     message = "`checkpoint_path` must hold .* got .* remove"
     with pytest.raises(ValueError, match=message):
-        train_vae(
+        train(
             small(),
             bars(),
             bars(16, 1),
@@ -275,7 +267,7 @@ def test_other_settings_than_the_saved_ones_raise(tmp_path):
 
 def test_divergence_raises():
     with pytest.raises(FloatingPointError, match="`learning_rate` must keep .* lower"):
-        train_vae(small(), bars(), bars(16, 1), **{**SETTINGS, "learning_rate": 1e30})
+        train(small(), bars(), bars(16, 1), **{**SETTINGS, "learning_rate": 1e30})
 
 
 @pytest.mark.parametrize(
@@ -289,7 +281,7 @@ def test_divergence_raises():
 )
 def test_errors(images, message):
     with pytest.raises(ValueError, match=message):
-        train_vae(small(), images, bars(16, 1), **SETTINGS)
+        train(small(), images, bars(16, 1), **SETTINGS)
 
 
 def test_scaling_changes_the_slope_of_a_ramp():
@@ -354,11 +346,120 @@ def test_standardized_latents_have_the_moments_of_the_prior_and_the_same_range()
 def test_training_on_the_device_of_the_network(tmp_path):
     """Order, deformations and noise are the same there; rounding is not."""
     path = tmp_path / "state"
-    history = train_vae(small(), bars(), bars(16, 1), **SETTINGS)
+    history = train(small(), bars(), bars(16, 1), **SETTINGS)
     for _ in range(2):  # the second call loads the finished state
         network = small().to("cuda")
-        on_device = train_vae(
+        on_device = train(
             network, bars(), bars(16, 1), checkpoint_path=path, **SETTINGS
         )
         assert network.log_variance.is_cuda
         np.testing.assert_allclose(on_device, history, rtol=1e-3)
+
+
+# --- Several processes --- #
+
+
+class Alone:
+    """What the loop asks of an accelerator, for one of several processes."""
+
+    def __init__(self, num_processes=1, process_index=0, mixed_precision="no"):
+        self.num_processes, self.process_index = num_processes, process_index
+        self.mixed_precision = mixed_precision
+
+    def autocast(self):
+        half = self.mixed_precision == "bf16"
+        return torch.autocast("cpu", torch.bfloat16, enabled=half)
+
+    def backward(self, loss):
+        loss.backward()
+
+    def reduce(self, gradient, reduction):
+        assert reduction == "mean"
+        return gradient
+
+
+@each_family
+def test_one_process_trains_as_without_an_accelerator(family):
+    one, two = small(family), small(family)
+    history = train(one, bars(), bars(16, 1), **SETTINGS)
+    again = train(two, bars(), bars(16, 1), accelerator=Alone(), **SETTINGS)
+    assert again == history
+    assert_same_weights(one, two)
+
+
+@each_family
+def test_half_precision_learns_the_same(family):
+    """Products have 8 bits; weights, losses and steps keep 24."""
+    single, half = (
+        train(
+            small(family),
+            bars(),
+            bars(16, 1),
+            accelerator=Alone(mixed_precision=precision),
+            **SETTINGS,
+        )
+        for precision in ("no", "bf16")
+    )
+    assert single != half
+    for one, two in zip(single, half, strict=True):
+        assert two == pytest.approx(one, rel=0.05, abs=0.5)
+
+
+def test_processes_share_a_batch_and_draw_other_noise():
+    batch = torch.arange(12.0)
+    teams = [Team(Alone(3, rank), 12) for rank in range(3)]
+    parts = [team.share(batch) for team in teams]
+    assert torch.equal(torch.cat(parts).sort().values, batch)
+    sources = [torch.Generator().manual_seed(1) for _ in teams]
+    draws = {
+        float(torch.randn((), generator=team.noise(source)))
+        for team, source in zip(teams, sources, strict=True)
+    }
+    assert len(draws) == 3
+    states = [source.get_state().tolist() for source in sources]
+    assert states[0] == states[1] == states[2]
+    assert [team.is_first for team in teams] == [True, False, False]
+
+
+def test_errors_of_accelerators():
+    for accelerator, message in (
+        (Alone(mixed_precision="fp16"), "`accelerator` must have the mixed precision"),
+        (Alone(3), "`batch_size` must be a multiple of the number 3 of processes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(small(), bars(), bars(9, 1), accelerator=accelerator, **SETTINGS)
+
+
+def test_networks_of_others():
+    with pytest.raises(TypeError, match="`network` must be one of VAE, .*, got Linear"):
+        train(torch.nn.Linear(2, 2), bars(), bars(16, 1), **SETTINGS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["ae", "gan"])
+def test_two_processes_train_as_one(tmp_path, family):
+    """Without noise the mean of two gradients is that of the whole batch."""
+    pytest.importorskip("accelerate")
+    np.save(tmp_path / "bars.npy", bars(100).numpy())
+    command = f"""-m odl_genreg.cli train {family} --data {tmp_path / "bars.npy"}
+        --latent 2 --channels 4 4 --hidden 8 --epochs 3 --batch-size 16
+        --validation 20 --no-augmentation""".split()
+    launch = "-m accelerate.commands.launch --cpu --num_processes 2 --num_machines 1"
+    launch += " --mixed_precision no --dynamo_backend no"
+    for name, start in (("one", ""), ("two", launch)):
+        options = ["--out", tmp_path / name] + (["--accelerate"] if start else [])
+        subprocess.run(
+            [sys.executable, *start.split(), *command, *options],
+            check=True,
+            capture_output=True,
+        )
+    one, two = (
+        [
+            json.loads(line)["validation_loss"]
+            for line in (tmp_path / f"{name}.log.jsonl").read_text().splitlines()
+        ]
+        for name in ("one", "two")
+    )
+    assert len(two) == 3
+    if family == "ae":
+        assert two == pytest.approx(one, rel=1e-4)

@@ -5,7 +5,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from .failure import failed
+from .failure import failed, needs_extra
 from .images import KINDS, add_choices, chosen_images
 
 __all__ = ("add", "run")
@@ -51,6 +51,13 @@ def add(commands):
     train.add_argument(
         "--no-augmentation", action="store_true", help="do not deform images"
     )
+    train.add_argument("--device", default="cpu", help="'cpu' or 'cuda'")
+    train.add_argument(
+        "--accelerate",
+        action="store_true",
+        help="train in the processes and the precision of `accelerate launch -m "
+        "odl_genreg.cli train ...`",
+    )
     add_choices(train)
     train.set_defaults(run=run)
 
@@ -59,6 +66,13 @@ def run(options) -> int:
     """Run the command."""
     from ..generator_training import train_generator
 
+    accelerator = None
+    if options.accelerate:
+        try:
+            from accelerate import Accelerator
+        except ImportError as error:
+            return needs_extra("train", "accelerate", error)
+        accelerator = Accelerator()
     try:
         images = chosen_images(options, options.data)[: options.first]
         generator = train_generator(
@@ -74,10 +88,14 @@ def run(options) -> int:
             seed=options.seed,
             augment=not options.no_augmentation,
             patience=options.patience,
+            device=options.device,
+            accelerator=accelerator,
             training_data=f"{len(images)} images of {Path(options.data).name}",
         )
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         return failed("train", error)
+    if accelerator is not None and not accelerator.is_main_process:
+        return 0
     beside = {end: options.out.with_name(options.out.name + end) for end in ENDINGS}
     with contextlib.suppress(ImportError):  # matplotlib is an extra
         from ..training_figure import save_training_figure

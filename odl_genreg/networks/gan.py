@@ -81,7 +81,7 @@ class GAN(nn.Module):
         """Return ``E (||grad f(v)|| - 1)^2`` for ``v`` between images and samples."""
         shape = (len(x), *[1] * (x.ndim - 1))
         share = torch.rand(shape, generator=generator, device=generator.device)
-        between = torch.lerp(samples.detach(), x, share.to(x.device)).requires_grad_()
+        between = torch.lerp(samples.detach().to(x), x, share.to(x)).requires_grad_()
         (gradient,) = torch.autograd.grad(
             self.critic(between).sum(), between, create_graph=True
         )

@@ -30,7 +30,7 @@ class StructuredVAE(VAE):
     smoothly: else it goes to zero where all images are the same.
 
     ``G``, encoder and ``gamma^2`` are those of a `VAE`, and are trained first; the
-    covariance after them, see `training.train_structured_vae`.
+    covariance after them, see `training.CovarianceRecipe`.
 
     References
     ----------

@@ -2,17 +2,19 @@
 """Training of generative networks: PyTorch only."""
 
 from .augmentation import random_affine
-from .autoencoder import train_autoencoder
-from .gan import train_gan
+from .autoencoder import AutoencoderRecipe
+from .covariance import CovarianceRecipe
+from .gan import GANRecipe
 from .latents import standardize_latents
-from .structured_vae import train_structured_vae
-from .vae import train_vae
+from .train import train
+from .vae import VAERecipe
 
 __all__ = (
+    "AutoencoderRecipe",
+    "CovarianceRecipe",
+    "GANRecipe",
+    "VAERecipe",
     "random_affine",
     "standardize_latents",
-    "train_autoencoder",
-    "train_gan",
-    "train_structured_vae",
-    "train_vae",
+    "train",
 )

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Training of a generative adversarial network."""
+"""How a generative adversarial network learns."""
 
 import copy
-from collections.abc import Callable
 
 import torch
 
-from .augmentation import random_affine
-from .loop import fit
+from .recipe import Recipe
 
-__all__ = ("sliced_distance", "train_gan")
+__all__ = ("GANRecipe", "sliced_distance")
 
 # Of the gradient penalty, and critic steps for each step of the generator [GAADC2017].
 PENALTY, CRITIC_STEPS = 10.0, 5
@@ -18,43 +16,14 @@ PENALTY, CRITIC_STEPS = 10.0, 5
 AVERAGED_STEPS = 1000
 
 
-def train_gan(
-    network,
-    images: torch.Tensor,
-    validation_images: torch.Tensor,
-    *,
-    epochs: int,
-    batch_size: int = 64,
-    learning_rate: float = 2e-4,
-    seed: int = 0,
-    augmentation: Callable | None = random_affine,
-    patience: int | None = None,
-    checkpoint_path=None,
-    log_path=None,
-) -> list[tuple[float, float]]:
-    r"""Train a generative adversarial network, see `GAN`.
+class GANRecipe(Recipe):
+    """Train a `GAN`: five steps of the critic for each of the generator.
 
-    Five steps of the critic, with a penalty of 10, for each of the generator, by Adam
-    with the exponents (0, 0.9) [GAADC2017]. Kept is an exponential average of the
-    weights of the generator [KALL2018]. The validation loss is the mean over random
-    directions of the squared earth mover's distance of projected samples and images.
-
-    Parameters
-    ----------
-    network : `GAN`
-        Network to train, in place and on its device.
-    images, validation_images, epochs, batch_size, learning_rate, seed, patience :
-        As for `training.loop.fit`, where also the errors stand.
-    augmentation : callable or None, optional
-        As for `train_vae`.
-    checkpoint_path, log_path : path, optional
-        As for `training.loop.fit`.
-
-    Returns
-    -------
-    history : list of (float, float)
-        Mean of what the critic sees between images and samples of each epoch, and the
-        validation loss after it.
+    With a penalty of 10, by Adam with the exponents (0, 0.9) [GAADC2017]. Kept is an
+    exponential average of the weights of the generator [KALL2018]. The training loss is
+    what the critic sees between images and samples; that of the validation is the mean
+    over random directions of the squared earth mover's distance of projected samples
+    and images.
 
     References
     ----------
@@ -64,28 +33,13 @@ def train_gan(
     [KALL2018] Karras T, Aila T, Laine S, and Lehtinen J. *Progressive growing of GANs
     for improved quality, stability, and variation.* ICLR, 2018.
     """
-    return fit(
-        _Recipe(network),
-        images,
-        validation_images,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        augmentation=augmentation,
-        patience=patience,
-        checkpoint_path=checkpoint_path,
-        log_path=log_path,
-    )
 
-
-class _Recipe:
-    """Steps of the critic and, after each fifth of them, of the generator."""
-
-    family = "gan"
+    family, learning_rate = "gan", 2e-4
 
     def __init__(self, network):
-        self.network, self._average = network, copy.deepcopy(network.decoder)
+        """Initialize a new instance for a `GAN`."""
+        super().__init__(network)
+        self._average = copy.deepcopy(network.decoder)
         options = {"betas": (0.0, 0.9)}
         self._critic = torch.optim.Adam(network.critic.parameters(), **options)
         self._generator = torch.optim.Adam(network.decoder.parameters(), **options)
@@ -97,6 +51,7 @@ class _Recipe:
         }
 
     def step(self, batch, rate, source, index):
+        """Take a step of the critic and, after each fifth of them, of the generator."""
         for optimizer in (self._critic, self._generator):
             optimizer.param_groups[0]["lr"] = rate
         with torch.no_grad():
@@ -104,12 +59,14 @@ class _Recipe:
         distance = self.network.distance(batch, samples)
         penalty = self.network.gradient_penalty(batch, samples, source)
         self._critic.zero_grad()
-        (PENALTY * penalty - distance).backward()
+        loss = PENALTY * penalty - distance
+        self.backward(loss, self.network.critic.parameters())
         self._critic.step()
         if (index + 1) % CRITIC_STEPS == 0:
             self._generator.zero_grad()
             samples = self.network.sample(len(batch), source)
-            (-self.network.critic(samples).mean()).backward()
+            loss = -self.network.critic(samples).mean()
+            self.backward(loss, self.network.decoder.parameters())
             self._generator.step()
             self._update_average((index + 1) // CRITIC_STEPS)
         return distance.item()
@@ -125,17 +82,18 @@ class _Recipe:
 
     @torch.no_grad()
     def validate(self, images, batch_size):
+        """Return the sliced distance of images and samples of the average."""
         source = torch.Generator().manual_seed(0)
-        device = next(self._average.parameters()).device
         latents = torch.randn(
             len(images), self.network.arguments["latent_dim"], generator=source
         )
         samples = torch.cat(
-            [self._average(z.to(device)).cpu() for z in latents.split(batch_size)]
+            [self._average(z.to(self.device)).cpu() for z in latents.split(batch_size)]
         )
         return sliced_distance(images, samples, source)
 
     def weights(self):
+        """Return the state of the network with the average as its decoder."""
         averages = {
             f"decoder.{name}": value
             for name, value in self._average.state_dict().items()

@@ -6,34 +6,14 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from tqdm import tqdm
 
-__all__ = ("Recipe", "fit")
+from .recipe import Recipe
+from .team import Team
 
-
-class Recipe(Protocol):
-    """How one family of networks learns."""
-
-    #: Name of the family.
-    family: str
-    #: Network that is trained, in place and on its device.
-    network: torch.nn.Module
-    #: What has a `state_dict` that belongs to the state of the training.
-    parts: dict
-
-    def step(
-        self, batch: torch.Tensor, rate: float, source: torch.Generator, index: int
-    ) -> float:
-        """Take the step number ``index`` with a learning rate; return the loss."""
-
-    def validate(self, images: torch.Tensor, batch_size: int) -> float:
-        """Return the loss of other images, the same at each call."""
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Return the state of the network that belongs to the last validation."""
+__all__ = ("fit",)
 
 
 def fit(
@@ -49,56 +29,16 @@ def fit(
     patience: int | None = None,
     checkpoint_path=None,
     log_path=None,
+    accelerator=None,
 ) -> list[tuple[float, float]]:
-    """Train a network; it ends with the weights of the best epoch.
-
-    Best is the epoch with the smallest validation loss. The learning rate rises over
-    200 steps and falls to zero along a cosine. Half of each batch is deformed.
-
-    Parameters
-    ----------
-    recipe : `Recipe`
-        Network and its steps.
-    images, validation_images : torch.Tensor
-        Images ``(number, c, n, m)`` with values in [0, 1].
-    epochs : positive int
-        Number of passes over ``images``.
-    batch_size : positive int
-        Number of images in a step; a last incomplete batch of an epoch is left out.
-    learning_rate : positive float
-        Largest learning rate.
-    seed : int
-        Seed of the order, the deformations and the noise. The global random state is
-        neither used nor changed.
-    augmentation : callable or None
-        Function ``(images, source)`` that returns deformed images.
-    patience : positive int, optional
-        Ends the training after so many epochs without a smaller validation loss.
-    checkpoint_path : path, optional
-        File with the state of the training, replaced after each epoch. Where it exists
-        the training goes on from it, with the result of an uninterrupted run.
-    log_path : path, optional
-        File with one JSON object a line for each epoch, replaced after each of them.
-
-    Returns
-    -------
-    history : list of (float, float)
-        Mean training loss of each epoch and validation loss after it.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer images than one batch, if an image is not in [0, 1], or if
-        ``checkpoint_path`` holds the state of another training.
-    FloatingPointError
-        If the loss becomes infinite or nan.
-    """
+    """Train a network by a recipe; see `train`, where the parameters stand."""
     _check_images("images", images, batch_size)
     _check_images("validation_images", validation_images, 1)
+    team = Team(accelerator, batch_size)
     network, source = recipe.network, torch.Generator().manual_seed(seed)
-    device = next(network.parameters()).device
+    recipe.accelerator = accelerator
     settings = [recipe.family, seed, epochs, batch_size, learning_rate, *images.shape]
-    settings += [augmentation is not None, patience]
+    settings += [augmentation is not None, patience, team.size, team.precision]
     history, best_loss, best = [], math.inf, recipe.weights()
     if checkpoint_path is not None and Path(checkpoint_path).exists():
         state = _load(checkpoint_path, settings)
@@ -108,7 +48,12 @@ def fit(
         history, best_loss, best = state["history"], state["best_loss"], state["best"]
 
     steps = len(images) // batch_size
-    progress = tqdm(range(len(history), epochs), initial=len(history), total=epochs)
+    progress = tqdm(
+        range(len(history), epochs),
+        initial=len(history),
+        total=epochs,
+        disable=not team.is_first,
+    )
     for epoch in progress:
         if patience is not None and _epochs_since_best(history) >= patience:
             break
@@ -122,7 +67,13 @@ def fit(
                 batch = torch.cat([augmentation(batch[:half], source), batch[half:]])
             index = epoch * steps + step
             rate = learning_rate * _schedule(index, epochs * steps)
-            loss_sum += recipe.step(batch.to(device), rate, source, index)
+            with team.precise():
+                loss_sum += recipe.step(
+                    team.share(batch).to(recipe.device),
+                    rate,
+                    team.noise(source),
+                    index,
+                )
         network.eval()
         validation_loss = recipe.validate(validation_images, batch_size)
         if not (math.isfinite(validation_loss) and math.isfinite(loss_sum)):
@@ -135,7 +86,7 @@ def fit(
             best_loss = validation_loss
             best = {name: t.clone() for name, t in recipe.weights().items()}
         progress.set_postfix(loss=history[-1][0], validation=validation_loss)
-        if checkpoint_path is not None:
+        if checkpoint_path is not None and team.is_first:
             state = {
                 "settings": settings,
                 "parts": {k: part.state_dict() for k, part in recipe.parts.items()},
@@ -145,7 +96,7 @@ def fit(
                 "best": best,
             }
             _save(state, Path(checkpoint_path))
-        if log_path is not None:
+        if log_path is not None and team.is_first:
             _log(history, Path(log_path))
     network.load_state_dict(best)
     network.eval()
@@ -167,9 +118,9 @@ def _load(path, settings):
     if state["settings"] != settings:
         raise ValueError(
             "`checkpoint_path` must hold a training with family, seed, epochs, batch "
-            "size, learning rate, shape, augmentation and patience "
-            f"{settings}, got {state['settings']}; remove {path} or go on with its "
-            "settings."
+            "size, learning rate, shape, augmentation, patience, processes and "
+            f"precision {settings}, got {state['settings']}; remove {path} or go on "
+            "with its settings."
         )
     return state
 

@@ -1,84 +1,34 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Training of a variational autoencoder."""
+"""How a variational autoencoder learns."""
 
 import math
-from collections.abc import Callable
 
 import torch
 
-from .augmentation import random_affine
-from .loop import fit
+from .recipe import Recipe
 
-__all__ = ("train_vae",)
+__all__ = ("VAERecipe",)
 
 
-def train_vae(
-    network,
-    images: torch.Tensor,
-    validation_images: torch.Tensor,
-    *,
-    epochs: int,
-    batch_size: int = 128,
-    learning_rate: float = 2e-3,
-    seed: int = 0,
-    augmentation: Callable | None = random_affine,
-    patience: int | None = None,
-    checkpoint_path=None,
-    log_path=None,
-) -> list[tuple[float, float]]:
-    """Train a variational autoencoder by maximizing its evidence lower bound.
+class VAERecipe(Recipe):
+    """Maximize the evidence lower bound of a `VAE` with AdamW.
 
-    Minimizes over all parameters of ``network``
+    Minimizes over all parameters
 
-        ``sum_i E[-log p(x_i | z)] + KL(q(z | x_i) || N(0, I))``
+        ``sum_i E[-log p(x_i | z)] + KL(q(z | x_i) || N(0, I))``.
 
-    with AdamW. ``network`` ends with the weights of the epoch that has the smallest
-    validation loss, and with the ``gamma^2`` that belongs to it: the mean squared error
-    of the validation images.
-
-    Parameters
-    ----------
-    network : `VAE`
-        Network to train, in place and on its device.
-    images, validation_images, epochs, batch_size, seed, patience :
-        As for `training.loop.fit`, where also the errors stand.
-    learning_rate : positive float, optional
-        Largest learning rate; ``log_variance``, a single number that has a long way to
-        go, takes ten times as much.
-    augmentation : callable or None, optional
-        Function ``(images, source)`` that deforms half of each batch. Default: small
-        random affine maps, `random_affine`.
-    checkpoint_path, log_path : path, optional
-        As for `training.loop.fit`.
-
-    Returns
-    -------
-    history : list of (float, float)
-        Mean training loss of each epoch and validation loss after it, in nats per
-        image; the latter with the ``gamma^2`` that makes it smallest.
+    The network ends with the ``gamma^2`` that belongs to its weights: the mean squared
+    error of the validation images. ``log_variance``, a single number that has a long
+    way to go, takes ten times the learning rate. Losses are in nats per image; that of
+    the validation is the one with the ``gamma^2`` that makes it smallest.
     """
-    return fit(
-        _Recipe(network),
-        images,
-        validation_images,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        augmentation=augmentation,
-        patience=patience,
-        checkpoint_path=checkpoint_path,
-        log_path=log_path,
-    )
 
-
-class _Recipe:
-    """Steps along the gradient of the negative evidence lower bound."""
-
-    family = "vae"
+    family, learning_rate = "vae", 2e-3
 
     def __init__(self, network):
-        self.network, variance = network, network.log_variance
+        """Initialize a new instance for a `VAE`."""
+        super().__init__(network)
+        variance = network.log_variance
         self._weights = [p for p in network.parameters() if p is not variance]
         self._best_log_variance = variance.item()
         groups = [
@@ -89,12 +39,13 @@ class _Recipe:
         self.parts = {"network": network, "optimizer": self._optimizer}
 
     def step(self, batch, rate, source, index):
+        """Take a step of AdamW along a clipped gradient."""
         optimizer = self._optimizer
         optimizer.param_groups[0]["lr"] = rate
         optimizer.param_groups[1]["lr"] = 10 * rate
         optimizer.zero_grad()
         loss = self.network.negative_elbo(batch, source)
-        loss.backward()
+        self.backward(loss, self.network.parameters())
         # Norms reach some thousands once gamma is small: this evens them out.
         torch.nn.utils.clip_grad_norm_(self._weights, 1000.0)
         optimizer.step()
@@ -109,10 +60,9 @@ class _Recipe:
         worse.
         """
         source = torch.Generator().manual_seed(0)
-        device = self.network.log_variance.device
         error = divergence = 0.0
         for batch in images.split(batch_size):
-            terms = self.network.elbo_terms(batch.to(device), source)
+            terms = self.network.elbo_terms(batch.to(self.device), source)
             error += len(batch) / len(images) * terms[0].item()
             divergence += len(batch) / len(images) * terms[1].item()
         pixels = images[0].numel()
@@ -120,6 +70,7 @@ class _Recipe:
         return 0.5 * pixels * (1 + math.log(2 * math.pi) + log_variance) + divergence
 
     def weights(self):
+        """Return the state of the network with the best ``gamma^2``."""
         variance = self.network.log_variance.detach()
         best = torch.full_like(variance, self._best_log_variance)
         return self.network.state_dict() | {"log_variance": best}
