@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from odl_genreg.datasets import demo_digits, read_mnist
+from odl_genreg.datasets import demo_digits, read_mnist, read_mnist_labels
 
 
 @pytest.fixture
@@ -47,6 +47,31 @@ def test_npz_round_trip(tmp_path, digits, prefix):
     assert_same(read_mnist(path, split="test"), digits[:2])
 
 
+def test_labels(tmp_path):
+    labels = np.array([5, 0, 4], "uint8")
+    content = struct.pack(">2i", 2049, 3) + labels.tobytes()
+    (tmp_path / "labels").write_bytes(content)
+    (tmp_path / "labels.gz").write_bytes(gzip.compress(content))
+    np.savez(tmp_path / "a.npz", train_label=labels, y_test=labels[:2])
+    for name in ("labels", "labels.gz", "a.npz"):
+        assert np.array_equal(read_mnist_labels(tmp_path / name), labels)
+    assert len(read_mnist_labels(tmp_path / "a.npz", split="test")) == 2
+
+
+def test_images_are_no_labels(tmp_path, digits):
+    (tmp_path / "images").write_bytes(idx_bytes(digits))
+    with pytest.raises(ValueError, match=r"must be an IDX file of labels, with header"):
+        read_mnist_labels(tmp_path / "images")
+    (tmp_path / "short").write_bytes(struct.pack(">2i", 2049, 3) + b"ab")
+    with pytest.raises(ValueError, match="announces 3 labels, got 2"):
+        read_mnist_labels(tmp_path / "short")
+    np.savez(tmp_path / "a.npz", train_label=digits)
+    with pytest.raises(ValueError, match=r"must hold uint8 labels of shape \(number\)"):
+        read_mnist_labels(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match="`split` must be 'train' or 'test'"):
+        read_mnist_labels(tmp_path / "a.npz", split="all")
+
+
 def test_truncated_idx(tmp_path, digits):
     path = tmp_path / "images"
     path.write_bytes(idx_bytes(digits)[:-1])
@@ -77,7 +102,7 @@ def test_wrong_magic_number(tmp_path, digits):
     path = tmp_path / "labels"
     path.write_bytes(idx_bytes(digits, magic=2049))
     with pytest.raises(
-        ValueError, match=r"got .* with header \(2049, 5, 28, 28\); give"
+        ValueError, match=r"got .* with header \(2049, 5, 28, 28\); images"
     ):
         read_mnist(path)
 

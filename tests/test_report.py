@@ -12,6 +12,7 @@ import torch
 import odl_genreg as ogr
 from generators import linear_network, linear_parts, make_generator
 from odl_genreg import cli
+from odl_genreg.evaluation import latent_statistics
 from odl_genreg.networks import VAE
 from odl_genreg.projection import sample_latents
 from odl_genreg.report import feasible, latent, smooth, unfeasible, write_report
@@ -116,9 +117,21 @@ def test_latent_tells_encodings_from_the_prior():
     assert "They can be told" in other.sentence
 
 
-def test_latent_wants_an_encoder():
-    with pytest.raises(ValueError, match="`generator` must have an encoder"):
-        latent(make_generator("linear"), torch.zeros(30, 7, 9))
+def test_latent_without_an_encoder_searches():
+    """A linear generator: the nearest latents are those of the images."""
+    G = make_generator("linear")
+    z = sample_latents(G.domain, 60, seed=5)
+    finding = latent(G, G.batch(z))
+    statistics = latent_statistics(z)
+    assert finding.sentence.startswith("Nearest latents")
+    assert finding.details["variances"] == pytest.approx(statistics.variances, rel=1e-3)
+    assert finding.details["latents compared"] == 60
+
+
+def many_latents():
+    """More latents than images: no covariance can be estimated."""
+    network = torch.nn.Linear(30, 63, dtype=torch.float64)
+    return ogr.Generator(network, odl.rn(30), make_generator("mlp").range)
 
 
 def small_generator():
@@ -161,7 +174,9 @@ def test_report_without_an_encoder(tmp_path):
     G = make_generator("mlp")
     images = images_of(G, 40, 1)
     findings = write_report(G, images[:20], images[20:], tmp_path / "page")
-    assert list(findings) == ["feasible", "unfeasible", "smooth"]
+    assert list(findings) == ["feasible", "unfeasible", "smooth", "latent"]
+    few = write_report(many_latents(), images[:20], images[20:], tmp_path / "few")
+    assert list(few) == ["feasible", "unfeasible", "smooth"]
 
 
 @pytest.mark.parametrize("name", ["images", "others"])

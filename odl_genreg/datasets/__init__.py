@@ -5,7 +5,7 @@ from .download import download
 from .folder import read_folder
 from .image_set import ImageSet, hold_out
 from .images import read_images
-from .mnist import demo_digits, read_mnist
+from .mnist import demo_digits, read_mnist, read_mnist_labels
 from .shapes import bright_spots, shapes
 
 __all__ = (
@@ -17,5 +17,6 @@ __all__ = (
     "read_folder",
     "read_images",
     "read_mnist",
+    "read_mnist_labels",
     "shapes",
 )

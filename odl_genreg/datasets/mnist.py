@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Readers of the MNIST digits."""
+"""Readers of the MNIST digits and their labels."""
 
 import gzip
 import math
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ("demo_digits", "read_mnist")
+__all__ = ("demo_digits", "read_mnist", "read_mnist_labels")
 
 _REMEDY = "download the file again and compare its size with the source"
-_IMAGE_MAGIC = 2051  # 0x00000803: unsigned bytes, three axes
-_SIZE = (28, 28)
+# Name, magic number and all axes but the first: unsigned bytes with 3 and 1 axes.
+_IMAGES, _LABELS = ("images", 0x00000803, (28, 28)), ("labels", 0x00000801, ())
 
 
 def read_mnist(path, *, split="train"):
@@ -63,25 +63,45 @@ def read_mnist(path, *, split="train"):
     >>> digits.shape, float(digits.mean())
     ((2, 28, 28), 0.5)
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"`split` must be 'train' or 'test', got {split!r}; use one.")
-    path = Path(path)
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start[:2] == b"PK":
-        digits = _read_npz(path, split)
-    elif start[:2] == b"\x1f\x8b":
-        try:
-            with gzip.open(path) as file:
-                digits = _parse_idx(path, file.read())
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(
-                f"`path` must be a complete gzip file, got {path} with the fault "
-                f"'{error}'; {_REMEDY}."
-            ) from error
-    else:
-        digits = _parse_idx(path, path.read_bytes())
+    _check_split(split)
+    digits = _read(Path(path), _IMAGES, (split, f"x_{split}"))
     return digits.astype(np.float32) / np.float32(255)
+
+
+def read_mnist_labels(path, *, split="train"):
+    """Read the labels of MNIST digits from a file.
+
+    Parameters
+    ----------
+    path : path
+        A label file in IDX format, such as ``train-labels-idx1-ubyte``, as it is or
+        compressed by gzip; or an ``.npz`` file with the array ``train_label`` or
+        ``y_train`` (``test_label`` or ``y_test``).
+    split : {'train', 'test'}, optional
+        As for `read_mnist`.
+
+    Returns
+    -------
+    labels : `numpy.ndarray`
+        Array of shape ``(number,)``, dtype uint8, values 0 to 9.
+
+    Raises
+    ------
+    ValueError
+        If the file is truncated, damaged or of another kind.
+
+    Examples
+    --------
+    >>> import pathlib, struct, tempfile
+    >>> from odl_genreg.datasets import read_mnist_labels
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = pathlib.Path(directory) / "labels-idx1-ubyte"
+    ...     size = path.write_bytes(struct.pack(">2i", 2049, 3) + bytes([5, 0, 4]))
+    ...     read_mnist_labels(path).tolist()
+    [5, 0, 4]
+    """
+    _check_split(split)
+    return _read(Path(path), _LABELS, (f"{split}_label", f"y_{split}"))
 
 
 def demo_digits():
@@ -105,46 +125,74 @@ def demo_digits():
         return np.load(file)["test"].astype(np.float32) / np.float32(255)
 
 
-def _parse_idx(path, content):
-    """Return the images in the bytes of an IDX file as a uint8 array."""
-    header = struct.unpack(">4i", content[:16]) if len(content) >= 16 else None
-    if header is None or header[0] != _IMAGE_MAGIC or header[2:] != _SIZE:
-        found = f"{len(content)} bytes" if header is None else f"header {header}"
+def _check_split(split):
+    if split not in ("train", "test"):
+        raise ValueError(f"`split` must be 'train' or 'test', got {split!r}; use one.")
+
+
+def _read(path, kind, names):
+    """Return the array of an IDX file, or of an ``.npz`` file by one of its names."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:2] == b"PK":
+        return _read_npz(path, kind, names)
+    if start[:2] != b"\x1f\x8b":
+        return _parse_idx(path, path.read_bytes(), kind)
+    try:
+        with gzip.open(path) as file:
+            return _parse_idx(path, file.read(), kind)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(
-            f"`path` must be an IDX file of images, with header ({_IMAGE_MAGIC}, "
-            f"number, 28, 28), got {path} with {found}; give the file of the images, "
-            f"not of the labels, or {_REMEDY}."
+            f"`path` must be a complete gzip file, got {path} with the fault "
+            f"'{error}'; {_REMEDY}."
+        ) from error
+
+
+def _parse_idx(path, content, kind):
+    """Return what the bytes of an IDX file hold as a uint8 array."""
+    name, magic, tail = kind
+    length = 4 * (2 + len(tail))
+    header = None
+    if len(content) >= length:
+        header = struct.unpack(f">{length // 4}i", content[:length])
+    if header is None or header[0] != magic or header[2:] != tail:
+        found = f"{len(content)} bytes" if header is None else f"header {header}"
+        wanted = ", ".join(map(str, (magic, "number", *tail)))
+        raise ValueError(
+            f"`path` must be an IDX file of {name}, with header ({wanted}), got {path} "
+            f"with {found}; images and labels are in different files, or {_REMEDY}."
         )
-    shape = header[1:]
-    found = len(content) - 16
+    shape, found = header[1:], len(content) - length
     if found != math.prod(shape):
         raise ValueError(
             f"`path` must hold {math.prod(shape)} bytes after its header, which "
-            f"announces {shape[0]} images, got {found} in {path}; {_REMEDY}."
+            f"announces {shape[0]} {name}, got {found} in {path}; {_REMEDY}."
         )
-    return np.frombuffer(content, np.uint8, offset=16).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=length).reshape(shape)
 
 
-def _read_npz(path, split):
-    """Return the images of one split of an ``.npz`` file as a uint8 array."""
+def _read_npz(path, kind, names):
+    """Return the first of the named arrays of an ``.npz`` file."""
+    kind, _, tail = kind
     try:
         with path.open("rb") as file, np.load(file) as arrays:
-            name = split if split in arrays.files else f"x_{split}"
-            names = arrays.files
-            digits = arrays[name] if name in names else None
+            found = arrays.files
+            name = next((name for name in names if name in found), None)
+            array = None if name is None else arrays[name]
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
         raise ValueError(
             f"`path` must be a complete .npz file of plain arrays, got {path} with the "
             f"fault '{error}'; {_REMEDY}."
         ) from error
-    if digits is None:
+    if array is None:
         raise ValueError(
-            f"`path` must hold an array '{split}' or 'x_{split}', got {path} with "
-            f"{names}; rename the array of the images."
+            f"`path` must hold an array '{names[0]}' or '{names[1]}', got {path} with "
+            f"{found}; rename the array of the {kind}."
         )
-    if digits.dtype != np.uint8 or digits.ndim != 3 or digits.shape[1:] != _SIZE:
+    if array.dtype != np.uint8 or array.shape[1:] != tail or not array.ndim:
+        wanted = ", ".join(map(str, ("number", *tail)))
         raise ValueError(
-            f"`path` must hold uint8 images of shape (number, 28, 28), got {path} with "
-            f"{digits.dtype} and {digits.shape}; store the bytes of the original set."
+            f"`path` must hold uint8 {kind} of shape ({wanted}), got {path} with "
+            f"{array.dtype} and {array.shape}; store the bytes of the original set."
         )
-    return digits
+    return array

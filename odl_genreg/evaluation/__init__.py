@@ -6,7 +6,7 @@ from .energy_test import energy_test
 from .jacobian_spectrum import extreme_singular_values, jacobian_singular_values
 from .latent_statistics import LatentStatistics, latent_statistics
 from .metrics import psnr, ssim
-from .range_projection import project_onto_range
+from .range_projection import nearest_latents, project_onto_range
 from .sample_distances import earth_movers_distance, precision_and_recall
 from .total_variation import TotalVariationResult, total_variation
 
@@ -19,6 +19,7 @@ __all__ = (
     "extreme_singular_values",
     "jacobian_singular_values",
     "latent_statistics",
+    "nearest_latents",
     "precision_and_recall",
     "project_onto_range",
     "psnr",

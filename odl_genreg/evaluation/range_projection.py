@@ -10,7 +10,7 @@ from ..reconstruction import reconstruct
 from ..regularizer import range_constraint
 from ..torch_bridge import as_element, as_tensor
 
-__all__ = ("project_onto_range",)
+__all__ = ("nearest_latents", "project_onto_range")
 
 # Images in one batch.
 BATCH = 50
@@ -62,6 +62,29 @@ def project_onto_range(
     >>> ogr.evaluation.project_onto_range(G, images).round(decimals=3)
     tensor([[2., 2.]], dtype=torch.float64)
     """
+    z = nearest_latents(generator, images, restarts=restarts, seed=seed, tol=tol)
+    with torch.no_grad():
+        return torch.cat([generator.batch(part) for part in z.split(BATCH)])
+
+
+def nearest_latents(
+    generator: Generator,
+    images: torch.Tensor,
+    *,
+    restarts: int = 4,
+    seed: int = 0,
+    tol: float = 1e-3,
+) -> torch.Tensor:
+    """Return the latents of the nearest images in the range, ``argmin_z |x - G(z)|^2``.
+
+    Encodings by optimization, for generators without an encoder too; parameters and
+    errors are those of `project_onto_range`.
+
+    Returns
+    -------
+    latents : torch.Tensor
+        The best latents that were found, ``(number, *Z.shape)``.
+    """
     X, Z = generator.range, generator.domain
     if tuple(images.shape[1:]) != X.shape:
         raise ValueError(
@@ -69,7 +92,7 @@ def project_onto_range(
             f"got {tuple(images.shape)}; reshape them."
         )
     identity, R = odl.IdentityOperator(X), range_constraint(generator)
-    projections = []
+    latents = []
     for batch in images.split(BATCH):
         data = [as_element(X, image.contiguous()) for image in batch]
         starts = None
@@ -85,5 +108,5 @@ def project_onto_range(
             seed=seed,
             tol=tol,
         )
-        projections += [as_tensor(result.x) for result in results]
-    return torch.stack(projections)
+        latents += [as_tensor(result.z) for result in results]
+    return torch.stack(latents)

@@ -5,7 +5,7 @@ import dataclasses
 
 import torch
 
-from ..evaluation import energy_test, latent_statistics
+from ..evaluation import energy_test, latent_statistics, nearest_latents
 from ..generator import Generator
 from ..projection import sample_latents
 from .finding import Finding
@@ -13,34 +13,30 @@ from .finding import Finding
 __all__ = ("latent",)
 
 
-# Encodings that are compared with draws of the prior.
-COMPARED = 1000
+# Encodings that are compared with draws of the prior, and searched for.
+COMPARED, SEARCHED = 1000, 200
 
 
 def latent(generator: Generator, images: torch.Tensor, *, seed: int = 0) -> Finding:
     """Compare the encodings of images with the latent prior N(0, I).
 
+    Without an encoder these are the latents of the nearest images in the range.
+
     Parameters
     ----------
     generator : `Generator`
-        Operator ``G : Z -> X`` with an encoder.
+        Operator ``G : Z -> X``.
     images : torch.Tensor
         Images ``(number, *X.shape)`` that the generator was not trained on, more than
         latents.
     seed : int, optional
         Seed of the draws of N(0, I).
-
-    Raises
-    ------
-    ValueError
-        If the generator has no encoder.
     """
     if generator.encoder is None:
-        raise ValueError(
-            "`generator` must have an encoder, got one without; leave this property "
-            "out, as `write_report` does."
-        )
-    codes = generator.encode(images)
+        codes = nearest_latents(generator, images[:SEARCHED], seed=seed)
+    else:
+        codes = generator.encode(images)
+    how = "Nearest latents" if generator.encoder is None else "Encodings"
     statistics = latent_statistics(codes)
     codes = codes[:COMPARED]
     draws = sample_latents(generator.domain, len(codes), seed)
@@ -51,7 +47,7 @@ def latent(generator: Generator, images: torch.Tensor, *, seed: int = 0) -> Find
         question="Is the distribution of the latents known?",
         label="energy coefficient of encodings and draws of N(0, I), 0 to 1",
         value=coefficient,
-        sentence=f"Latents of images have means of at most "
+        sentence=f"{how} of images have means of at most "
         f"{statistics.largest_mean:.2f} and variances between {low:.2f} and "
         f"{high:.2f}; {statistics.effective_dimension:.1f} of {size} dimensions are in "
         f"use. {_verdict(p_value)} (energy coefficient {coefficient:.3f}, p = "
@@ -62,7 +58,7 @@ def latent(generator: Generator, images: torch.Tensor, *, seed: int = 0) -> Find
         details={
             "energy coefficient": coefficient,
             "p value": p_value,
-            "encodings compared": len(codes),
+            "latents compared": len(codes),
             **dataclasses.asdict(statistics),
         },
     )

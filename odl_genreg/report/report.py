@@ -11,7 +11,7 @@ from ..generator import Generator
 from ..torch_bridge import torch_dtype
 from .feasible import feasible
 from .finding import Finding
-from .latent import latent
+from .latent import SEARCHED, latent
 from .page import html_page
 from .smooth import smooth
 from .unfeasible import unfeasible
@@ -52,7 +52,8 @@ def write_report(
     Returns
     -------
     findings : dict of `Finding`
-        By the names of the properties; without 'latent' if there is no encoder.
+        By the names of the properties; without 'latent' if there are too few images for
+        a covariance.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def write_report(
         "unfeasible": unfeasible(generator, images[:count], others[:count], seed=seed),
         "smooth": smooth(generator, images, seed=seed),
     }
-    if generator.encoder is not None and len(images) > generator.domain.size:
+    if min(len(images), SEARCHED) > generator.domain.size:
         findings["latent"] = latent(generator, images, seed=seed)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
