@@ -13,7 +13,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 # They take arguments and long.
-TOOLS = {"train_mnist_vae", "compare_weight_choices", "select_demo_weights"}
+TOOLS = {
+    "compare_generators",
+    "compare_weight_choices",
+    "latent_dimensions",
+    "select_demo_weights",
+    "train_mnist_vae",
+}
 SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if p.stem not in TOOLS)
 
 each_script = pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
