@@ -30,14 +30,10 @@ NETWORKS = {
     "MNIST": {"channels": (8, 16), "hidden": 64},
     "shapes": {"channels": (6, 12, 24), "hidden": 64},
 }
-# About 3000 steps of 128 images, and 8900 steps of the critic with 64 images.
-TRAINING = {
-    "ae": {"epochs": 40, "batch_size": 128},
-    "vae": {"epochs": 40, "batch_size": 128},
-    "gan": {"epochs": 60, "batch_size": 64},
-}
+BATCH_SIZES = {"ae": 128, "vae": 128, "gan": 64}
+EPOCHS = {"ae": 40, "vae": 40, "gan": 60}  # half of it on shapes
 
-parser = argparse.ArgumentParser(description="Generators of several dimensions.")
+parser = argparse.ArgumentParser()
 parser.add_argument("train", help="MNIST training images")
 parser.add_argument("test", help="MNIST test images")
 parser.add_argument("--output", type=pathlib.Path, required=True, help="directory")
@@ -73,7 +69,8 @@ for family, dimensions in LATENTS.items():
             num_validation=NUM_VALIDATION,
             augment=arguments.data == "MNIST",
             **NETWORKS[arguments.data],
-            **TRAINING[family],
+            epochs=EPOCHS[family] // (2 if arguments.data == "shapes" else 1),
+            batch_size=BATCH_SIZES[family],
         )
         x = images[:NUM_PROJECTED]
         errors = (project_onto_range(G, x) - x).square().flatten(1).mean(1)

@@ -343,16 +343,17 @@ def test_standardized_latents_have_the_moments_of_the_prior_and_the_same_range()
 
 
 @pytest.mark.gpu
-def test_training_on_the_device_of_the_network(tmp_path):
+@each_family
+def test_training_on_the_device_of_the_network(tmp_path, family):
     """Order, deformations and noise are the same there; rounding is not."""
     path = tmp_path / "state"
-    history = train(small(), bars(), bars(16, 1), **SETTINGS)
+    history = train(small(family), bars(), bars(16, 1), **SETTINGS)
     for _ in range(2):  # the second call loads the finished state
-        network = small().to("cuda")
+        network = small(family).to("cuda")
         on_device = train(
             network, bars(), bars(16, 1), checkpoint_path=path, **SETTINGS
         )
-        assert network.log_variance.is_cuda
+        assert next(network.parameters()).is_cuda
         np.testing.assert_allclose(on_device, history, rtol=1e-3)
 
 
