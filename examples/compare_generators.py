@@ -43,7 +43,7 @@ digits, other_digits = (
     for path, split in ((arguments.test, "test"), (arguments.train, "train"))
 )
 images = {
-    "MNIST": (digits[:COMPARED], other_digits[:COMPARED]),
+    "MNIST": (digits, other_digits),
     "shapes": tuple(torch.from_numpy(shapes(COMPARED, seed=s)) for s in (1, 0)),
 }
 

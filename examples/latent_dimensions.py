@@ -17,15 +17,14 @@ import pathlib
 import matplotlib.pyplot as plt
 import torch
 
-from odl_genreg.datasets import read_mnist, shapes
+from odl_genreg.datasets import hold_out, read_mnist, shapes
 from odl_genreg.evaluation import earth_movers_distance, project_onto_range
 from odl_genreg.generator_training import train_generator
 from odl_genreg.projection import sample_latents
 
 MANY = (5, 8, 10, 16, 25, 40)
 LATENTS = {"ae": MANY, "vae": MANY, "gan": (5, 10, 20)}
-NUM_TRAIN, NUM_VALIDATION = 9500, 500
-NUM_PROJECTED, NUM_COMPARED, REPEATS = 200, 2000, 3
+NUM_TRAIN, NUM_VALIDATION, NUM_PROJECTED, NUM_COMPARED = 9500, 500, 200, 2000
 NETWORKS = {
     "MNIST": {"channels": (8, 16), "hidden": 64},
     "shapes": {"channels": (6, 12, 24), "hidden": 64},
@@ -48,7 +47,8 @@ if arguments.data == "MNIST":
     test = read_mnist(arguments.test, split="test")[:NUM_COMPARED]
 else:
     train, test = shapes(NUM_TRAIN + NUM_VALIDATION), shapes(NUM_COMPARED, seed=1)
-images, others = torch.from_numpy(test), torch.from_numpy(train[:NUM_COMPARED])
+_, chosen = hold_out(len(train), NUM_COMPARED)  # files may be sorted
+images, others = torch.from_numpy(test), torch.from_numpy(train[chosen])
 
 # --- Train and measure --- #
 
@@ -75,11 +75,11 @@ for family, dimensions in LATENTS.items():
         x = images[:NUM_PROJECTED]
         errors = (project_onto_range(G, x) - x).square().flatten(1).mean(1)
         distances = []
-        for seed in range(REPEATS):
+        for seed in range(3):
             z = sample_latents(G.domain, NUM_COMPARED, seed)
             with torch.no_grad():
                 distances.append(earth_movers_distance(images, G.batch(z)))
-        psnr, distance = -10 * errors.log10(), sum(distances) / REPEATS
+        psnr, distance = -10 * errors.log10(), sum(distances) / 3
         points[name] = {"psnr": float(psnr.mean()), "distance": distance}
         print(name, points[name], flush=True)
         part = path.with_name(f".{path.name}")

@@ -45,7 +45,8 @@ def write_report(
     name : str, optional
         Name of the generator.
     projected, compared : positive int, optional
-        Most images that are projected onto the range, and compared with samples.
+        Most images that are projected onto the range, and compared with samples; a
+        random choice, as files may be sorted.
     seed : int, optional
         Seed of samples, noise and restarts.
 
@@ -68,7 +69,11 @@ def write_report(
                 f"`generator.range`, got {tuple(batch.shape)}; reshape them, or give "
                 "more."
             )
-    images, others = images.to(dtype), others.to(dtype)
+    source = torch.Generator().manual_seed(seed)
+    images, others = (
+        batch[torch.randperm(len(batch), generator=source)].to(dtype)
+        for batch in (images, others)
+    )
     count = min(compared, len(images), len(others))
     findings = {
         "feasible": feasible(generator, images[:projected], seed=seed),
