@@ -27,6 +27,7 @@ from odl_genreg.checkpoint import (
     save_generator,
     shipped_generators,
 )
+from odl_genreg.checkpoint_files import SHIPPED
 from odl_genreg.networks import VAE
 from odl_genreg.torch_bridge import as_tensor
 
@@ -216,6 +217,20 @@ def test_shipped_generators_load():
         x = array(G(G.domain.zero()))
         assert 0 <= x.min() < x.max() <= 1
         assert G.decoder_variance > 0
+
+
+def test_shipped_generators_are_small_and_documented():
+    for name in shipped_generators():
+        card = SHIPPED.joinpath(f"{name}.md").read_text(encoding="utf-8")
+        assert card.startswith(f"# {name}\n\n")
+        header = json.loads(SHIPPED.joinpath(f"{name}.json").read_text("utf-8"))
+        psnr = header["figures"]["validation projection PSNR, mean"]
+        assert f"{psnr:.2f}" in card  # the figure of the file is that of the card
+        size = SHIPPED.joinpath(f"{name}.safetensors").stat().st_size
+        assert size < 2e6
+        assert f"{size} bytes" in card
+        for part in ("| command | `", "| seed | 0", "## Figures", "## Limits"):
+            assert part in card, name
 
 
 # --- Damage --- #

@@ -18,6 +18,7 @@ TOOLS = {
     "compare_weight_choices",
     "latent_dimensions",
     "select_demo_weights",
+    "structured_covariance",
     "train_mnist_vae",
 }
 SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if p.stem not in TOOLS)
