@@ -681,3 +681,27 @@ def test_history_of_an_infeasible_start_is_infinite():
     found = Solution([], torch.zeros(2, 1), trace[1], trace, done, "", count=1)
     assert found.history(0) == [np.inf, 2.0]
     assert found.best.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "solver"),
+    [
+        ("soft", "gauss_newton"),
+        ("soft", "lbfgs"),
+        ("sparse", "prox_linear"),
+        ("sparse", "continuation"),
+        ("sparse", "primal_dual"),
+        ("sparse", "palm"),
+    ],
+)
+def test_callers_without_gradients(kind, solver):
+    """Under ``torch.no_grad`` all is as without."""
+    G = make_generator("mlp")
+    A = forward_operator(G.range)
+    D = ogr.squared_l2(A, random_element(A.range), noise_std=0.1)
+    maker = {"soft": ogr.soft_constraint, "sparse": ogr.sparse_deviation}[kind]
+    options = {"solver": solver, "restarts": 2, "maxiter": 20}
+    expected = ogr.reconstruct(D, maker(G, 0.1), 1.0, **options).x
+    with torch.no_grad():
+        found = ogr.reconstruct(D, maker(G, 0.1), 1.0, **options).x
+    assert found == expected

@@ -122,7 +122,7 @@ class BlockSteps:
         blocks[b].requires_grad_()
         with torch.enable_grad():
             h = self.smooth(*blocks, *parameters)
-        (gradient,) = torch.autograd.grad(h.sum(), blocks[b])
+            (gradient,) = torch.autograd.grad(h.sum(), blocks[b])
         return h.detach(), gradient
 
     def _step(self, point, b):

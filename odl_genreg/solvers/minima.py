@@ -71,5 +71,5 @@ def value_and_gradient(objective: Callable, points: torch.Tensor, *parameters):
     points = points.detach().requires_grad_()
     with torch.enable_grad():
         values = objective(points, *parameters)
-    (gradients,) = torch.autograd.grad(values.sum(), points)
+        (gradients,) = torch.autograd.grad(values.sum(), points)
     return values.detach(), gradients

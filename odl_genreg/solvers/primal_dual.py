@@ -121,9 +121,10 @@ def primal_dual(
                 term.dual_proximal(sigma, q + sigma * k)
                 for term, sigma, q, k in zip(terms, sigmas, duals, ahead, strict=True)
             ]
-            lagrangian = h.sum() + sum(
-                (k * q).sum() for k, q in zip(maps, duals, strict=True)
-            )
+            with torch.enable_grad():
+                lagrangian = h.sum() + sum(
+                    (k * q).sum() for k, q in zip(maps, duals, strict=True)
+                )
             gradients = torch.autograd.grad(lagrangian, leaves, materialize_grads=True)
             blocks = [
                 project(b, tau, block.detach() - tau * gradient)
