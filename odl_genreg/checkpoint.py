@@ -20,7 +20,7 @@ def shipped_generators() -> list[str]:
     Examples
     --------
     >>> ogr.checkpoint.shipped_generators()
-    ['mnist-vae']
+    ['mnist-ae', 'mnist-gan', 'mnist-vae', 'shapes-gan', 'shapes-vae']
     """
     return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 

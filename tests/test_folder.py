@@ -271,7 +271,7 @@ def test_choices_that_leave_nothing(tmp_path):
         read_folder(tmp_path)
     np.save(tmp_path / "a.npy", values(3, 3))
     with pytest.raises(ValueError, match=r"got none in .* for slices \(5, 9\)"):
-        read_folder(tmp_path, slices=(5, 9))
+        read_folder(tmp_path, slices=(5, 9), size=(2, 2))
     with pytest.raises(ValueError, match="acquisition T1"):
         read_folder(tmp_path, acquisition="T1")
     np.save(tmp_path / "b.npy", values(3, 4))

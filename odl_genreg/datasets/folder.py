@@ -71,8 +71,10 @@ def read_folder(
     for path, volume in _volumes(folder, acquisition):
         below = path.relative_to(folder).parts
         chosen = volume.slices[slice(*(slices or (None,)))]
+        if not len(chosen):
+            continue
         if size is not None:
-            chosen = np.stack([_resampled(image, size) for image in chosen[:]])
+            chosen = np.stack([_resampled(image, size) for image in chosen])
         if path.suffix in (".h5", ".hdf5"):
             chosen = _of_positive_maximum(chosen)
         images += list(chosen.clip(0, 1))
