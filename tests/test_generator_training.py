@@ -179,8 +179,11 @@ def test_command_says_what_is_wrong(tmp_path, capsys):
 
 def test_command_lists_models(capsys):
     assert cli.main(["models"]) == 0
-    assert "mnist-vae: Variational autoencoder" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "mnist-vae: Variational autoencoder" in listed
+    assert "shapes-gan: Generative adversarial network" in listed
+    assert all(len(line) > 60 and line.endswith(".") for line in listed.splitlines())
     assert cli.main(["models", "mnist-vae"]) == 0
     assert "# mnist-vae" in capsys.readouterr().out
     assert cli.main(["models", "other"]) == 1
-    assert "`name` must be one of mnist-vae, got 'other'" in capsys.readouterr().err
+    assert "`name` must be one of mnist-ae, " in capsys.readouterr().err

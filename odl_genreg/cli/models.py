@@ -27,8 +27,8 @@ def run(options) -> int:
     if options.name is None:
         for name in names:
             card = (SHIPPED / f"{name}.md").read_text(encoding="utf-8")
-            title, _, text = card.partition("\n\n")
-            print(f"{name}: {' '.join(text.partition('.')[0].split())}.")
+            text = " ".join(card.partition("\n\n")[2].split())
+            print(f"{name}: {text.partition('. ')[0]}.")
     elif options.name in names:
         print((SHIPPED / f"{options.name}.md").read_text(encoding="utf-8"))
     else:
