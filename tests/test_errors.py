@@ -187,6 +187,11 @@ GENERATOR = [
         r"`encoder` must return latents of the shape \(3,\) .*got \(1, 4\); return",
     ),
     (
+        lambda: ogr.Generator(linear_network(), Z, X, precision=Output(4, 7, 9)),
+        ValueError,
+        r"`precision` must return factors .*\(7, 9\), got \(1, 4, 7, 9\); see",
+    ),
+    (
         lambda: G.encode(torch.zeros(1, 7, 9).double()),
         NotImplementedError,
         "`encoder` must be given to encode images, got a generator without; minimize",
@@ -267,6 +272,11 @@ def regularizer(**keywords):
 
 
 REGULARIZER = [
+    (
+        lambda: ogr.structured_deviation(G),
+        ValueError,
+        "`generator` must have a `precision` for a structured covariance, got one",
+    ),
     (
         lambda: ogr.GenerativeRegularizer(linear_network(), f.L2NormSquared(X)),
         TypeError,
@@ -614,6 +624,7 @@ def test_errors_come_before_any_work(monkeypatch):
 MODULES = (
     "torch_bridge",
     "generator.py",
+    "structured_gaussian.py",
     "data_fidelity.py",
     "latent_prior.py",
     "generative_regularizer.py",
