@@ -181,8 +181,8 @@ def test_command_lists_models(capsys):
     assert cli.main(["models"]) == 0
     listed = capsys.readouterr().out
     assert "mnist-vae: Variational autoencoder" in listed
-    assert "shapes-gan: Generative adversarial network" in listed
-    assert all(len(line) > 60 and line.endswith(".") for line in listed.splitlines())
+    assert "`datasets.shapes`, a filled rectangle and a filled circle" in listed
+    assert all(line.endswith(".") for line in listed.splitlines())
     assert cli.main(["models", "mnist-vae"]) == 0
     assert "# mnist-vae" in capsys.readouterr().out
     assert cli.main(["models", "other"]) == 1

@@ -2,6 +2,7 @@
 """The training loop: decrease, repeatability, interruption."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -403,7 +404,7 @@ def test_half_precision_learns_the_same(family):
     )
     assert single != half
     for one, two in zip(single, half, strict=True):
-        assert two == pytest.approx(one, rel=0.05, abs=0.5)
+        assert two == pytest.approx(one, rel=0.05, abs=1e-3)
 
 
 def test_processes_share_a_batch_and_draw_other_noise():
@@ -437,30 +438,32 @@ def test_networks_of_others():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["ae", "gan"])
-def test_two_processes_train_as_one(tmp_path, family):
-    """Without noise the mean of two gradients is that of the whole batch."""
+def test_two_processes_train_as_one(tmp_path):
+    """Without noise the mean of two gradients is that of the whole batch.
+
+    One epoch: the order of the second depends on the number of processes.
+    """
     pytest.importorskip("accelerate")
-    np.save(tmp_path / "bars.npy", bars(100).numpy())
-    command = f"""-m odl_genreg.cli train {family} --data {tmp_path / "bars.npy"}
-        --latent 2 --channels 4 4 --hidden 8 --epochs 3 --batch-size 16
-        --validation 20 --no-augmentation""".split()
-    launch = "-m accelerate.commands.launch --cpu --num_processes 2 --num_machines 1"
-    launch += " --mixed_precision no --dynamo_backend no"
-    for name, start in (("one", ""), ("two", launch)):
+    np.save(tmp_path / "bars.npy", bars(3000).numpy())
+    command = f"""-m odl_genreg.cli train ae --data {tmp_path / "bars.npy"} --latent 2
+        --channels 4 4 --hidden 8 --epochs 1 --batch-size 16 --validation 20
+        --no-augmentation""".split()
+    # What `accelerate launch` starts; on a CPU it would run a single process.
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    losses = {}
+    for name, start in (("one", []), ("two", launch)):
         options = ["--out", tmp_path / name] + (["--accelerate"] if start else [])
         subprocess.run(
-            [sys.executable, *start.split(), *command, *options],
+            [sys.executable, *start, *command, *options],
             check=True,
             capture_output=True,
+            env=os.environ | {"ACCELERATE_USE_CPU": "true"},
         )
-    one, two = (
-        [
-            json.loads(line)["validation_loss"]
-            for line in (tmp_path / f"{name}.log.jsonl").read_text().splitlines()
-        ]
-        for name in ("one", "two")
-    )
-    assert len(two) == 3
-    if family == "ae":
-        assert two == pytest.approx(one, rel=1e-4)
+        state = torch.load(tmp_path / f"{name}.state", weights_only=True)
+        assert state["settings"][-2] == {"one": 1, "two": 2}[name]
+        losses[name] = state["history"][0][1]
+    network = small("ae")
+    with torch.no_grad():
+        untrained = network.squared_error(bars(20)).item()
+    assert losses["one"] < 0.9 * untrained
+    assert losses["two"] == pytest.approx(losses["one"], rel=1e-3)

@@ -43,7 +43,7 @@ def energy_test(
     0.5
     """
     points = torch.cat([one.flatten(1), other.flatten(1)]).double()
-    distances = torch.cdist(points, points).numpy()
+    distances = torch.cdist(points, points).cpu().numpy()
     first = np.arange(len(points)) < len(one)
     source = np.random.default_rng(seed)
     observed = _coefficient(distances, first)

@@ -76,10 +76,10 @@ def _extremes(generator, z, tol):
         x = generator.batch(leaf)
 
     def product(h):
-        direction = torch.from_numpy(h).to(z.dtype).reshape(1, 1, *z.shape[1:])
+        direction = torch.from_numpy(h).to(z).reshape(1, 1, *z.shape[1:])
         _, tangent = generator.push_forward(z, direction)
         (gradient,) = torch.autograd.grad(x, leaf, tangent[:, 0], retain_graph=True)
-        return gradient.flatten().double().numpy()
+        return gradient.flatten().double().cpu().numpy()
 
     gram = scipy.sparse.linalg.LinearOperator(
         (size, size), matvec=product, dtype="float64"

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: MPL-2.0
 """How a variational autoencoder learns its structured covariance."""
 
-import torch
-
-from .recipe import Recipe
+from .gradient_recipe import GradientRecipe
 
 __all__ = ("CovarianceRecipe",)
 
 
-class CovarianceRecipe(Recipe):
+class CovarianceRecipe(GradientRecipe):
     """Maximize the evidence lower bound of a `StructuredVAE` in its covariance alone.
 
     Mean and encoder are trained before, as those of a `VAE`: where both learn at once,
@@ -20,22 +18,8 @@ class CovarianceRecipe(Recipe):
 
     def __init__(self, network):
         """Initialize a new instance for a `StructuredVAE`."""
-        super().__init__(network)
-        self._weights = list(network.precision.parameters())
-        self._optimizer = torch.optim.AdamW(self._weights, weight_decay=1e-2)
-        self.parts = {"network": network, "optimizer": self._optimizer}
+        super().__init__(network, network.precision.parameters(), max_norm=1000.0)
 
     def loss(self, batch, source):
         """Return the negative evidence lower bound."""
         return self.network.structured_negative_elbo(batch, source)
-
-    def step(self, batch, rate, source, index):
-        """Take a step of AdamW along a clipped gradient."""
-        optimizer = self._optimizer
-        optimizer.param_groups[0]["lr"] = rate
-        optimizer.zero_grad()
-        loss = self.loss(batch, source)
-        self.backward(loss, self._weights)
-        torch.nn.utils.clip_grad_norm_(self._weights, 1000.0)
-        optimizer.step()
-        return loss.item()

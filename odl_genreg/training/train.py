@@ -83,7 +83,7 @@ def train(
     -------
     history : list of (float, float)
         Mean training loss of each epoch and validation loss after it, of one recipe
-        after the other.
+        after the other; of several processes the training loss of the first.
 
     Raises
     ------
