@@ -4,6 +4,10 @@
 import functools
 
 import torch
+from odl.core.operator.operator import (
+    OperatorLeftScalarMult,
+    OperatorRightScalarMult,
+)
 
 from .elements import torch_device, torch_dtype
 from .linear_map import LinearMap
@@ -47,3 +51,9 @@ def gram_matrix(operator, transposed: bool = False) -> torch.Tensor:
         product = first.T(first(unit_vectors.reshape(-1, *space.shape)))
         rows.copy_(product.reshape(-1, n))
     return (gram + gram.T) / 2
+
+
+@gram_matrix.register(OperatorLeftScalarMult)
+@gram_matrix.register(OperatorRightScalarMult)
+def _(operator, transposed: bool = False):
+    return float(operator.scalar) ** 2 * gram_matrix(operator.operator, transposed)
