@@ -24,7 +24,19 @@ from . import (  # noqa: E402
     torch_bridge,
 )
 from .checkpoint import load_generator, save_generator  # noqa: E402
-from .forward_operators import Resampling, ray_transform  # noqa: E402
+from .forward_operators import (  # noqa: E402
+    Convolution,
+    MaskedFourier,
+    NonuniformFourier,
+    Resampling,
+    downsampling,
+    gaussian_sensing,
+    inpainting,
+    normalized,
+    ray_transform,
+    sampled_dct,
+    sampled_hadamard,
+)
 from .gaussian_noise import squared_l2  # noqa: E402
 from .generative_regularizer import GenerativeRegularizer  # noqa: E402
 from .generator import Generator  # noqa: E402
@@ -50,9 +62,12 @@ __version__ = "0.1.0"
 
 __all__ = (
     "BacktrackingLineSearch",
+    "Convolution",
     "GenerativeRegularizer",
     "Generator",
     "InitialScaling",
+    "MaskedFourier",
+    "NonuniformFourier",
     "Reconstruction",
     "Resampling",
     "WeightChoice",
@@ -61,16 +76,22 @@ __all__ = (
     "choose_weights",
     "data_fidelity",
     "deviation",
+    "downsampling",
     "forward_operators",
     "gaussian_noise",
+    "gaussian_sensing",
     "import_weights",
+    "inpainting",
     "kullback_leibler",
     "latent_prior",
     "load_generator",
+    "normalized",
     "poisson_noise",
     "range_constraint",
     "ray_transform",
     "reconstruct",
+    "sampled_dct",
+    "sampled_hadamard",
     "save_generator",
     "soft_constraint",
     "solvers",

@@ -4,7 +4,8 @@
 ===================  ======================================================
 ODL element          `as_tensor`, `as_element` (shared memory)
 torch module         `TorchOperator`, an ODL operator; `push_forward`
-ODL operator         `LinearMap`, a batched torch function; `gram_matrix`
+ODL operator         `LinearMap`, a batched torch function; `gram_matrix`,
+                     `normal_spectrum`
 torch function       `TorchFunctional`, an ODL functional
 ODL functional       `batch_value`, `batch_proximal`, batched torch functions
 ===================  ======================================================
@@ -18,12 +19,14 @@ from .forward_mode import push_forward
 from .functional_map import batch_value
 from .gram import gram_matrix
 from .linear_map import LinearMap, batch_products
+from .normal_spectrum import NormalSpectrum, normal_spectrum
 from .proximal_map import batch_proximal
 from .torch_functional import TorchFunctional
 from .torch_operator import TorchOperator, frozen
 
 __all__ = (
     "LinearMap",
+    "NormalSpectrum",
     "TorchFunctional",
     "TorchOperator",
     "as_element",
@@ -33,6 +36,7 @@ __all__ = (
     "batch_value",
     "frozen",
     "gram_matrix",
+    "normal_spectrum",
     "push_forward",
     "takes_batches",
     "torch_device",
