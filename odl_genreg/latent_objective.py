@@ -8,11 +8,12 @@ from odl.functionals import IndicatorZero, L2NormSquared
 from odl.functionals.functional import FunctionalLeftScalarMult
 
 from .gaussian_noise import SquaredL2
-from .image_quadratic import eliminated
+from .image_elimination import eliminated
 from .solvers import QuadraticModel
 from .torch_bridge import TorchFunctional, as_tensor, batch_value, weight
 
 __all__ = (
+    "MAX_COLUMNS",
     "LatentObjective",
     "QuadraticObjective",
     "RangeObjective",
@@ -20,8 +21,10 @@ __all__ = (
 )
 
 
-# Latents up to which the Jacobian is computed, and entries of Jacobians at once.
-MAX_COLUMNS, MAX_ENTRIES = 512, 2**20
+#: Latents up to which the Jacobian is computed.
+MAX_COLUMNS = 512
+# Entries of Jacobians at once.
+MAX_ENTRIES = 2**20
 
 
 class LatentObjective(TorchFunctional):
@@ -99,7 +102,7 @@ class QuadraticObjective(LatentObjective):
         ``phi(g) = min_x D(x) + lam ||x - g||_X^2``
 
     the soft problem with the image eliminated (variable projection), see
-    `image_quadratic`. ``D`` is `squared_l2` of a linear operator.
+    `image_elimination`. ``D`` is `squared_l2` of a linear operator.
 
     References
     ----------

@@ -84,7 +84,8 @@ def reconstruct(
     seed : int, optional
         Seed of the samples. The same seed gives the same result.
     solver : str, optional
-        Solver of the last stage; 'auto', the default, is the first of these that fits:
+        Solver of the last stage; 'auto', the default, is the first of these that fits,
+        without 'gauss_newton' and 'prox_linear' for more than 512 latents:
 
         - 'gauss_newton': in ``z``, for a `squared_l2` with the range or the soft
           constraint and a Gaussian latent prior.

@@ -2,9 +2,13 @@
 """Which solvers can solve a problem, the fastest first."""
 
 from .convex_terms import has_proximal, is_composite
+from .latent_objective import MAX_COLUMNS
 from .solvers import is_smooth
 
 __all__ = ("choose_solver",)
+
+# They differentiate the generator along each latent: dear where there are many.
+BY_JACOBIAN = {"gauss_newton", "prox_linear"}
 
 WANTS = {
     "gauss_newton": "a quadratic data fidelity, the range or the soft constraint, a "
@@ -38,7 +42,9 @@ def choose_solver(problem, solver: str) -> str:
         "palm": _is_separable(problem),
     }
     if solver == "auto":
-        return next(name for name, possible in fits.items() if possible)
+        dear = BY_JACOBIAN if problem.generator.domain.size > MAX_COLUMNS else set()
+        possible = [name for name, fit in fits.items() if fit]
+        return next((name for name in possible if name not in dear), possible[0])
     if solver not in fits:
         raise ValueError(
             f"`solver` must be one of {('auto', *fits)}, got {solver!r}; leave it out "

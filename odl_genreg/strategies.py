@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 
 from .convex_terms import composite_problem
+from .latent_objective import MAX_COLUMNS
 from .solution import Solution
 from .solvers import (
     gauss_newton,
@@ -43,9 +44,11 @@ def solve_in_latent(
 ) -> Solution:
     """Minimize the latent objective of a problem from a batch of starts.
 
-    By `gauss_newton` where it is a sum of squares, unless `solver` is 'lbfgs'.
+    By `gauss_newton` where it is a sum of squares and the latents are few, unless
+    `solver` is 'lbfgs'.
     """
     latent, shape = problem.latent_objective, starts.shape[1:]
+    few = problem.generator.domain.size <= MAX_COLUMNS or solver == "gauss_newton"
 
     def report_latents(z, values):
         def images():
@@ -60,7 +63,7 @@ def solve_in_latent(
         "maxiter": maxiter,
         "callback": report_latents,
     }
-    if problem.has_least_squares and solver != "lbfgs":
+    if problem.has_least_squares and few and solver != "lbfgs":
         method = "gauss_newton"
         minima = gauss_newton(
             lambda z, *y: latent.batch(z.unflatten(1, shape), *y),

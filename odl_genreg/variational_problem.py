@@ -11,7 +11,7 @@ from odl.functionals.functional import FunctionalComp, FunctionalLeftScalarMult
 
 from .arguments import check_problem
 from .gaussian_noise import SquaredL2
-from .image_quadratic import MAX_DENSE
+from .image_elimination import is_direct
 from .latent_objective import LatentObjective, QuadraticObjective, RangeObjective
 from .projection import sample_latents
 from .solvers import Term, is_smooth
@@ -74,11 +74,9 @@ class VariationalProblem:
         parts = D, R.generator, R.latent_prior, self.lam * R.mu
         if not self.is_quadratic:
             return RangeObjective(*parts)
-        sizes = D.operator.range.size, D.operator.domain.size
-        dense = self.lam > 0 and min(sizes) <= MAX_DENSE
-        return QuadraticObjective(
-            *parts, lam=self.lam * self._stiffness() if dense else None
-        )
+        direct = self.lam > 0 and is_direct(D.operator)
+        stiffness = self.lam * self._stiffness() if direct else None
+        return QuadraticObjective(*parts, lam=stiffness)
 
     @functools.cached_property
     def _eliminated(self) -> LatentObjective | None:

@@ -632,6 +632,7 @@ MODULES = (
     "projection.py",
     "arguments.py",
     "convex_terms.py",
+    "image_elimination.py",
     "image_quadratic.py",
     "latent_objective.py",
     "reconstruction.py",

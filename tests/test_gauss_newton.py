@@ -16,12 +16,12 @@ from generators import (
     random_element,
 )
 from odl_genreg import latent_objective
-from odl_genreg.image_quadratic import (
+from odl_genreg.image_elimination import (
     EliminatedByConjugateGradient,
     EliminatedInData,
     EliminatedInImage,
-    ImageQuadratic,
 )
+from odl_genreg.image_quadratic import ImageQuadratic
 from odl_genreg.solvers import QuadraticModel, gauss_newton
 from odl_genreg.solvers.conjugate_gradient import conjugate_gradient
 from odl_genreg.torch_bridge import LinearMap, as_tensor, gram_matrix, weight

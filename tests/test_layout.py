@@ -35,6 +35,7 @@ LAYERS = (
     {
         "deviation",
         "gaussian_noise",
+        "image_elimination",
         "image_quadratic",
         "joint_functional",
         "latent_objective",
@@ -62,6 +63,7 @@ SIDE = {
         "forward_operators",
         "gaussian_noise",
         "generator",
+        "image_elimination",
         "reconstruction",
         "regularizer",
         "torch_bridge",

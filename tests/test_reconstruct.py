@@ -26,7 +26,12 @@ from generators import (
     mlp_network,
     random_element,
 )
-from odl_genreg import image_quadratic, latent_objective
+from odl_genreg import (
+    image_elimination,
+    latent_objective,
+    solver_choice,
+    strategies,
+)
 from odl_genreg.latent_prior import box
 from odl_genreg.solution import Solution
 from odl_genreg.torch_bridge import as_tensor, weight
@@ -394,7 +399,7 @@ def test_too_many_data_for_a_matrix(monkeypatch):
     D, G = problem(size=40)
     R = ogr.soft_constraint(G, MU)
     factored = ogr.reconstruct(D, R, lam=LAM)
-    monkeypatch.setattr(image_quadratic, "MAX_DENSE", 39)
+    monkeypatch.setattr(image_elimination, "MAX_DENSE", 39)
     iterated = ogr.reconstruct(D, R, lam=LAM)
     assert factored.solver == iterated.solver
     assert factored.solver.startswith("gauss_newton in z")
@@ -705,3 +710,38 @@ def test_callers_without_gradients(kind, solver):
     with torch.no_grad():
         found = ogr.reconstruct(D, maker(G, 0.1), 1.0, **options).x
     assert found == expected
+
+
+# --- Many latents --- #
+
+
+def test_many_latents_need_no_jacobian(monkeypatch):
+    """Above 512 latents `auto` takes gradients; the minimum is the same."""
+    D, G = problem()
+    soft, sparse = ogr.soft_constraint(G, MU), ogr.sparse_deviation(G, MU)
+    few = [ogr.reconstruct(D, R, lam=LAM, tol=1e-8) for R in (soft, sparse)]
+    for module in (solver_choice, strategies):
+        monkeypatch.setattr(module, "MAX_COLUMNS", 2)
+    monkeypatch.setattr(
+        type(G), "linearize", lambda *_: pytest.fail("a Jacobian was computed")
+    )
+    many = [ogr.reconstruct(D, R, lam=LAM, tol=1e-8) for R in (soft, sparse)]
+    assert many[0].solver.startswith("lbfgs in z")
+    assert many[1].solver.startswith("continuation in (x, z)")
+    bounds = (1e-6, 1e-3)  # a continuation ends above the minimum
+    for one, other, bound in zip(few, many, bounds, strict=True):
+        assert other.objective == pytest.approx(one.objective, rel=bound)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_many_latents_by_gauss_newton_in_single_precision(monkeypatch, dtype):
+    monkeypatch.setattr(latent_objective, "MAX_COLUMNS", 2)
+    name = "conv" if dtype == "float32" else "mlp"
+    G = make_generator(name)
+    A = forward_operator(G.range)
+    D = ogr.squared_l2(A, random_element(A.range, 1), 0.5)
+    R = ogr.soft_constraint(G, MU)
+    iterated = ogr.reconstruct(D, R, lam=LAM, solver="gauss_newton")
+    monkeypatch.undo()
+    factored = ogr.reconstruct(D, R, lam=LAM, solver="gauss_newton")
+    assert iterated.objective == pytest.approx(factored.objective, rel=1e-4)

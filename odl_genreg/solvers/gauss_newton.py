@@ -116,7 +116,8 @@ def gauss_newton(
             d, promised = runs.step(rows)
             resolved = promised > runs.resolution[rows]
             converged[rows[~resolved]] = True
-            runs.move(objective, rows[resolved], d[resolved], promised[resolved])
+            if bool(resolved.any()):
+                runs.move(objective, rows[resolved], d[resolved], promised[resolved])
             running &= ~converged & (runs.failures < MAX_FAILURES)
             trace.append(runs.value.clone())
             if callback is not None:

@@ -48,8 +48,9 @@ class QuadraticModel:
     def step(self, damping: torch.Tensor) -> torch.Tensor:
         """Solve ``(H + damping I) d = -g``, with matrices in float64."""
         if callable(self.hessian):
+            shift = damping[:, None].to(self.gradient.dtype)
             return conjugate_gradient(
-                lambda d: self.hessian(d) + damping[:, None] * d,
+                lambda d: self.hessian(d) + shift * d,
                 -self.gradient,
                 tol=CG_TOL,
                 maxiter=CG_MAXITER,
