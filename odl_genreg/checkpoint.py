@@ -6,12 +6,18 @@ import torch
 
 from .checkpoint_files import SHIPPED, read_checkpoint, write_checkpoint
 from .generator import Generator
-from .networks import GAN, VAE, Autoencoder, StructuredVAE
+from .networks import GAN, VAE, Autoencoder, LocalVAE, StructuredVAE
 from .torch_bridge import torch_dtype
 
 __all__ = ("load_generator", "save_generator", "shipped_generators")
 
-FAMILIES = {"vae": VAE, "ae": Autoencoder, "gan": GAN, "svae": StructuredVAE}
+FAMILIES = {
+    "vae": VAE,
+    "lvae": LocalVAE,
+    "svae": StructuredVAE,
+    "ae": Autoencoder,
+    "gan": GAN,
+}
 
 
 def shipped_generators() -> list[str]:
@@ -46,7 +52,8 @@ def save_generator(
         Generator to write.
     architecture : dict, optional
         ``{"name": "vae", "arguments": {...}}`` of a network of this package; the names
-        of the others are "ae", "gan" and "svae". Without, loading needs the network.
+        of the others are "lvae", "svae", "ae" and "gan". Without, loading needs the
+        network.
     description : dict, optional
         What else to know: training data, seed, versions, figures.
     dtype : torch.dtype, optional

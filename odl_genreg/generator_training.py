@@ -28,8 +28,10 @@ def train_generator(
     latent_dim: int = 16,
     channels=(32, 48),
     hidden: int = 192,
+    local_channels: int | None = None,
     epochs: int = 100,
     batch_size: int = 128,
+    learning_rate: float | None = None,
     num_validation: int = 500,
     seed: int = 0,
     augment: bool = True,
@@ -45,19 +47,23 @@ def train_generator(
 
     Parameters
     ----------
-    family : {'vae', 'ae', 'gan', 'svae'}
-        Variational autoencoder, autoencoder, generative adversarial network,
-        variational autoencoder with a structured covariance.
+    family : {'vae', 'lvae', 'svae', 'ae', 'gan'}
+        Variational autoencoder, the same with local latents, the same with a structured
+        covariance, autoencoder, generative adversarial network.
     images : `ImageSet` or `numpy.ndarray`
         Images ``(number, c, n, m)`` with values in [0, 1], see `datasets.read_images`.
     path : path-like
         Where to write, without suffix.
     latent_dim, channels, hidden : optional
         Architecture, see `networks.VAE`.
+    local_channels : positive int, optional
+        For 'lvae' alone, see `networks.LocalVAE`.
     epochs : positive int, optional
         Number of passes over the images.
     batch_size : positive int, optional
         Number of images in a step.
+    learning_rate : positive float, optional
+        Largest learning rate. Default: that of the family, for batches of 128.
     num_validation : positive int, optional
         Number of images, chosen at random, that are not trained on. Subjects stay
         together, see `datasets.hold_out`.
@@ -90,14 +96,20 @@ def train_generator(
         raise ValueError(
             f"`family` must be one of {tuple(FAMILIES)}, got {family!r}; choose one."
         )
+    if (local_channels is not None) != (family == "lvae"):
+        raise ValueError(
+            "`local_channels` must be given for family='lvae' and for no other, got "
+            f"{local_channels} for {family!r}; give 4 for example."
+        )
     images = images if isinstance(images, ImageSet) else ImageSet(images)
     parts = hold_out(len(images), num_validation, seed=seed, subjects=images.subjects)
     rest, held_out = (torch.from_numpy(images.images[part]) for part in parts)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = tuple(rest.shape[2:] if rest.shape[1] == 1 else rest.shape[1:])
+    local = {} if local_channels is None else {"local_channels": local_channels}
     network = FAMILIES[family](
-        shape, latent_dim, channels=channels, hidden=hidden, seed=seed
+        shape, latent_dim, channels=channels, hidden=hidden, seed=seed, **local
     )
     history = train(
         network.to(device if accelerator is None else accelerator.device),
@@ -105,6 +117,7 @@ def train_generator(
         held_out,
         epochs=epochs,
         batch_size=batch_size,
+        learning_rate=learning_rate,
         seed=seed,
         augmentation=random_affine if augment else None,
         patience=patience,
@@ -127,6 +140,7 @@ def train_generator(
     G.decoder_variance = float(
         {
             "vae": lambda: network.log_variance.exp(),
+            "lvae": lambda: network.log_variance.exp(),
             "svae": lambda: network.log_variance.exp(),
             "ae": lambda: network.squared_error(held_out) / held_out[0].numel(),
             "gan": errors.mean,

@@ -30,18 +30,19 @@ def bars(number=160):
     return images
 
 
-@pytest.mark.parametrize("family", ["vae", "ae", "gan", "svae"])
+@pytest.mark.parametrize("family", ["vae", "lvae", "svae", "ae", "gan"])
 def test_checkpoint_is_the_generator(tmp_path, family):
     path = tmp_path / "folder" / "bars"
+    size = SMALL | ({"latent_dim": 8, "local_channels": 1} if family == "lvae" else {})
     G = train_generator(
-        family, bars(), path, epochs=2, training_data="bars", seed=1, **SMALL
+        family, bars(), path, epochs=2, training_data="bars", seed=1, **size
     )
     header = json.loads(path.with_suffix(".json").read_text())
     assert header["architecture"]["name"] == family
     assert header["training_data"] == "bars"
     assert header["figures"]["epochs"] == (4 if family == "svae" else 2)
     again = ogr.load_generator(path)
-    z = torch.ones(2, 3)
+    z = torch.ones(2, *G.domain.shape)
     assert torch.equal(again.batch(z), G.batch(z))
     assert again.decoder_variance == pytest.approx(G.decoder_variance)
     assert 0 < G.decoder_variance < 0.3
@@ -67,6 +68,9 @@ def test_finished_training_is_not_run_again(tmp_path):
 def test_errors_of_training(tmp_path):
     with pytest.raises(ValueError, match="`family` must be one of .*, got 'flow'"):
         train_generator("flow", bars(), tmp_path / "a")
+    message = "`local_channels` must be given for family='lvae' and for no other, got 1"
+    with pytest.raises(ValueError, match=message):
+        train_generator("ae", bars(), tmp_path / "a", local_channels=1)
     message = "`held_out` must leave some of 160 images to train on, got 160"
     with pytest.raises(ValueError, match=message):
         train_generator("ae", bars(), tmp_path / "a", num_validation=160)

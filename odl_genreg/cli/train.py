@@ -18,11 +18,11 @@ def add(commands):
     train = commands.add_parser(
         "train",
         help="train a generator on images",
-        description="Train a variational autoencoder (vae; svae: with a structured "
-        "covariance), an autoencoder or a GAN on images, and write it as a checkpoint. "
-        "The same command goes on after an interruption.",
+        description="Train a variational autoencoder (vae; lvae: with local latents; "
+        "svae: with a structured covariance), an autoencoder or a GAN on images, and "
+        "write it as a checkpoint. The same command goes on after an interruption.",
     )
-    train.add_argument("family", choices=("vae", "ae", "gan", "svae"))
+    train.add_argument("family", choices=("vae", "lvae", "svae", "ae", "gan"))
     train.add_argument(
         "--data",
         required=True,
@@ -40,8 +40,12 @@ def add(commands):
         help="channels at a half, a quarter, ... of the resolution",
     )
     train.add_argument("--hidden", type=int, default=192, help="width of a dense layer")
+    train.add_argument(
+        "--local-channels", type=int, help="local latents at each point (lvae)"
+    )
     train.add_argument("--epochs", type=int, default=100)
     train.add_argument("--batch-size", type=int, default=128)
+    train.add_argument("--learning-rate", type=float, help="largest learning rate")
     train.add_argument("--first", type=int, help="use that many images only")
     train.add_argument(
         "--validation", type=int, default=500, help="number of images held out"
@@ -82,8 +86,10 @@ def run(options) -> int:
             latent_dim=options.latent,
             channels=tuple(options.channels),
             hidden=options.hidden,
+            local_channels=options.local_channels,
             epochs=options.epochs,
             batch_size=options.batch_size,
+            learning_rate=options.learning_rate,
             num_validation=options.validation,
             seed=options.seed,
             augment=not options.no_augmentation,

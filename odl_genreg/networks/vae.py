@@ -88,6 +88,10 @@ class VAE(nn.Module):
             self.decoder = decoder(image_shape, latent_dim, channels, hidden)
             self.log_variance = nn.Parameter(torch.empty(()))
         initialize(self, seed)
+        self.reset_log_variance()
+
+    def reset_log_variance(self):
+        """Set ``gamma^2`` to what training starts from."""
         nn.init.constant_(self.log_variance, math.log(0.03))
 
     @property

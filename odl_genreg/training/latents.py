@@ -19,7 +19,7 @@ def standardize_latents(network, images):
 
     Parameters
     ----------
-    network : `VAE`, `StructuredVAE` or `Autoencoder`
+    network : `VAE`, `LocalVAE`, `StructuredVAE` or `Autoencoder`
         Network to change, in place.
     images : torch.Tensor
         Images of shape ``(number, 1, n, m)``, more of them than latent variables.
@@ -63,9 +63,9 @@ def standardize_latents(network, images):
     if hasattr(network, "precision"):
         decoders.append(network.precision)
     for first in (layers[0] for layers in decoders):
-        weight, bias = first.weight.double(), first.bias.double()
+        weight = first.weight.double()
+        first.bias.copy_(first.bias.double() + weight @ center)
         first.weight.copy_(weight @ factor)
-        first.bias.copy_(bias + weight @ center)
     last.bias.copy_(inverse @ (last.bias.double() - center))
     last.weight.copy_(inverse @ last.weight.double())
     if variational:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..networks import GAN, VAE, Autoencoder, StructuredVAE
+from ..networks import GAN, VAE, Autoencoder, LocalVAE, StructuredVAE
 from .augmentation import random_affine
 from .autoencoder import AutoencoderRecipe
 from .covariance import CovarianceRecipe
@@ -19,6 +19,7 @@ __all__ = ("train",)
 #: Recipes of each family, one after the other.
 RECIPES = {
     VAE: [VAERecipe],
+    LocalVAE: [VAERecipe],
     StructuredVAE: [VAERecipe, CovarianceRecipe],
     Autoencoder: [AutoencoderRecipe],
     GAN: [GANRecipe],
@@ -49,7 +50,7 @@ def train(
 
     Parameters
     ----------
-    network : `VAE`, `StructuredVAE`, `Autoencoder` or `GAN`
+    network : `VAE`, `LocalVAE`, `StructuredVAE`, `Autoencoder` or `GAN`
         Network to train, in place and on its device.
     images, validation_images : torch.Tensor
         Images ``(number, c, n, m)`` with values in [0, 1].
