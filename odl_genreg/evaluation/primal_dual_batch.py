@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MPL-2.0
-"""A primal-dual method for the total variation of many images, with their gaps."""
+"""A primal-dual method for convex problems of many images, with their gaps."""
 
 import copy
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
-import odl
 import torch
 
 from ..torch_bridge import batch_products, torch_device, torch_dtype
 
-__all__ = ("PrimalDualBatch",)
+__all__ = ("PrimalDualBatch", "SparsifyingMap")
 
 # Over-relaxation, and how far the ratio of the step sizes follows the iterates when it
 # does so for the k-th time: all the way to the power STEP_CHANGE * STEP_DAMPING^k.
@@ -17,21 +18,33 @@ __all__ = ("PrimalDualBatch",)
 RELAXATION, STEP_CHANGE, STEP_DAMPING = 1.9, 0.8, 0.95
 
 
-class PrimalDualBatch:
-    r"""Saddle points of total variation problems with one linear operator.
+class SparsifyingMap(NamedTuple):
+    """Linear map ``K`` whose values are few or short for the images that we want."""
 
-        ``min_x max_{q, p} <A x, q> - f^*(q) + <grad x, p>``
+    #: ``x -> K x``, ``(batch, X.size)`` to ``(batch, d X.size)``: ``d`` numbers for
+    #: each cell, whose length is what counts, the first of all cells first.
+    forward: Callable
+    #: ``p -> K^T p`` in plain sums.
+    transpose: Callable
+    #: At least ``||K||``, of its order of magnitude.
+    norm: float
+
+
+class PrimalDualBatch:
+    r"""Saddle points of sparsity problems with one linear operator.
+
+        ``min_x max_{q, p} <A x, q> - f^*(q) + <K x, p>``
 
     with ``lower <= x <= upper`` and ``|p_i|_2 <= alpha`` for each image ``b``, all in
     plain sums. The method is that of [CP2011], over-relaxed [Con2013]:
 
     .. math::
-        x^+ &= P_{[l, u]}(x - \tau (A^T q + \nabla^T p)) \\
+        x^+ &= P_{[l, u]}(x - \tau (A^T q + K^T p)) \\
         q^+ &= \text{prox}_{s^2 \sigma f^*}(q + s^2 \sigma A (2 x^+ - x)) \\
-        p^+ &= P_{|\cdot| \le \alpha}(p + \sigma \nabla (2 x^+ - x)) \\
+        p^+ &= P_{|\cdot| \le \alpha}(p + \sigma K (2 x^+ - x)) \\
         (x, q, p) &\leftarrow (x, q, p) + \rho (x^+ - x, q^+ - q, p^+ - p)
 
-    ``s A`` and ``grad`` have one norm; ``tau sigma ||(s A, grad)||^2 = 1``. Each image
+    ``s A`` and ``K`` have one norm; ``tau sigma ||(s A, K)||^2 = 1``. Each image
     has its own ratio ``tau / sigma``, whose root moves towards the ratio of the ways
     that ``x`` and ``(q / s, p)`` have gone, less and less: so the method converges.
 
@@ -48,7 +61,9 @@ class PrimalDualBatch:
     Appl, 2013.
     """
 
-    def __init__(self, operator, data, term, alpha: float, bounds):
+    def __init__(
+        self, operator, data, term, sparse: SparsifyingMap, alpha: float, bounds
+    ):
         """Initialize a new instance, with all variables 0.
 
         Parameters
@@ -59,21 +74,21 @@ class PrimalDualBatch:
             Data ``(batch, Y.size)`` that tell the size of the images.
         term : SquaredTerm or AnyTerm
             The functionals ``f_b``.
+        sparse : SparsifyingMap
+            The map ``K``.
         alpha : positive float
-            Weight of the sum of the lengths of the gradient.
+            Weight of the sum of the lengths of ``K x``.
         bounds : pair of float
             ``(lower, upper)``, finite or not.
         """
         X = operator.domain
-        gradient = odl.Gradient(X, pad_mode="symmetric")
         self.term, self.alpha, self.bounds = term, alpha, bounds
         self._dtype = torch_dtype(X)
         self._forward, self._transpose = _in_float64(operator)
-        self._grad, self._grad_transpose = batch_products(gradient)
+        self._sparse = sparse
         start = _random_images(X, 4)
-        grad_norm = 2 * math.hypot(*(1 / float(side) for side in X.cell_sides))
         A_norm = _norm(lambda x: self._transpose(self._forward(x)), start, niter=10)
-        self._scale = grad_norm / A_norm if A_norm > 0 else 1.0
+        self._scale = sparse.norm / A_norm if A_norm > 0 else 1.0
         # The power method comes from below; 2 % make up for it.
         self._norm = 1.02 * _norm(self._normal, start, niter=50)
         guess = self._scaled_back_projection(data.double())
@@ -83,7 +98,7 @@ class PrimalDualBatch:
         self._relaxed = (
             torch.zeros_like(guess),
             guess.new_zeros(data.shape),
-            guess.new_zeros(len(data), gradient.range.size),
+            torch.zeros_like(sparse.forward(guess)),
         )
         self._point = self._last = self._relaxed
         self._change = STEP_CHANGE
@@ -108,11 +123,11 @@ class PrimalDualBatch:
         sigma_q = self._scale**2 * sigma
         for _ in range(niter):
             x, q, p = self._relaxed
-            x_new = x - tau * (self._transpose(q) + self._grad_transpose(p))
+            x_new = x - tau * (self._transpose(q) + self._sparse.transpose(p))
             x_new = x_new.clamp(*self.bounds)
             ahead = 2 * x_new - x
             q_new = self.term.dual_proximal(sigma_q, q + sigma_q * self._forward(ahead))
-            p_new = self._ball(p + sigma * self._grad(ahead))
+            p_new = self._ball(p + sigma * self._sparse.forward(ahead))
             self._point = x_new, q_new, p_new
             self._relaxed = tuple(
                 torch.lerp(old, new, RELAXATION)
@@ -131,21 +146,21 @@ class PrimalDualBatch:
     def gap_and_objective(self):
         """Return bounds of ``objective - minimum``, and the objective, in float64."""
         x, q, p = self.x.double(), self.term.dual_point(self._point[1]), self._point[2]
-        z = -(self._transpose(q) + self._grad_transpose(p))
+        z = -(self._transpose(q) + self._sparse.transpose(p))
         size = 2 * torch.maximum(x.abs().amax(1), self._size)
         low, high = (
             sign * size if math.isinf(bound) else torch.full_like(size, bound)
             for sign, bound in zip((-1, 1), self.bounds, strict=True)
         )
         box = torch.maximum(low[:, None] * z, high[:, None] * z).sum(1)
-        variation = self._lengths(self._grad(x)).sum((1, 2))
-        objective = self.term.value(self._forward(x)) + self.alpha * variation
+        lengths = self._lengths(self._sparse.forward(x)).sum((1, 2))
+        objective = self.term.value(self._forward(x)) + self.alpha * lengths
         return objective + self.term.conjugate(q) + box, objective
 
     def _normal(self, x):
-        """Apply ``s^2 A^T A + grad^T grad``."""
+        """Apply ``s^2 A^T A + K^T K``."""
         data_part = self._scale**2 * self._transpose(self._forward(x))
-        return data_part + self._grad_transpose(self._grad(x))
+        return data_part + self._sparse.transpose(self._sparse.forward(x))
 
     def _vectors(self, p):
         """Reshape to ``(batch, dimension, X.size)``."""
