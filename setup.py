@@ -25,7 +25,8 @@ data = [
     "pydicom>=3.0",
 ]
 accelerate = ["accelerate>=1.0"]
-test = ["pytest>=9.0.2", *demo, *data]
+wavelets = ["PyWavelets>=1.8"]
+test = ["pytest>=9.0.2", *demo, *data, *wavelets]
 bench = ["deepinv>=0.5,<0.6"]
 docs = ["furo>=2024.8", "numpydoc>=1.8", "sphinx>=8.1"]
 dev = ["build>=1.2", "codespell>=2.3", "pre-commit>=4.0", "ruff>=0.14", *test, *docs]
@@ -75,6 +76,7 @@ setup(
         "demo": demo,
         "data": data,
         "accelerate": accelerate,
+        "wavelets": wavelets,
         "test": test,
         "bench": bench,
         "docs": docs,
