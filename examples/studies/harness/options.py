@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The command line of a study."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def study_options(description: str, *, generator=None, images=None):
+    """Return the options of a study: ``--full``, ``--output``, and what it wants more.
+
+    Parameters
+    ----------
+    description : str
+        Docstring of the script.
+    generator : str, optional
+        Default checkpoint of a study that takes any.
+    images : str, optional
+        What the file of images holds, for a study that takes one.
+    """
+    study = Path(sys.argv[0]).stem
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="at full size; long")
+    parser.add_argument(
+        "--output", type=Path, help=f"run directory; default: runs/{study}[-full]"
+    )
+    if generator is not None:
+        parser.add_argument(
+            "--generator",
+            default=generator,
+            help="checkpoint, or name of a shipped one",
+        )
+    if images is not None:
+        parser.add_argument("--images", type=Path, help=images)
+    options = parser.parse_args()
+    #: What the results depend on.
+    options.settings = {k: str(v) for k, v in vars(options).items() if k != "output"}
+    if options.output is None:
+        options.output = Path("runs") / (study + ("-full" if options.full else ""))
+    command = ["python", f"examples/studies/{study}.py", *sys.argv[1:]]
+    options.command = " ".join(command)
+    return options
