@@ -3,10 +3,10 @@
 
     python examples/studies/train_mr_generator.py images.npy --out runs/mr-lvae
 
-``images.npy`` holds images ``(number, n, m)`` of magnitudes, unsigned bytes or floats in
-[0, 1], none of the images that a study reports among them. Each is joined by its mirror
-image, which stays on the same side of the split. The same command goes on after an
-interruption.
+``images.npy`` holds images ``(number, n, m)`` of magnitudes, unsigned bytes or floats
+in [0, 1], none of the images that a study reports among them. Each is joined by its
+mirror image, which stays on the same side of the split. The same command goes on after
+an interruption.
 """
 
 import argparse

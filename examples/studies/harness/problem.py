@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""A problem of a study: an operator, a noise level, images to choose on and to report."""
+"""A problem of a study: operator, noise, images to choose on and images to report."""
 
 import dataclasses
 import functools

@@ -62,7 +62,7 @@ def write_table(
 def paired_differences(
     rows: list[dict], first: str, second: str, *, value="psnr", digits=2
 ) -> dict[str, str]:
-    """Return mean and standard error of ``first - second`` by problem, image by image."""
+    """Return mean and standard error of ``first - second``, image by image."""
     problems = dict.fromkeys(row["problem"] for row in rows)
     result = {}
     for problem in problems:
