@@ -38,12 +38,13 @@ import odl_genreg as ogr
 from odl_genreg.torch_bridge import LinearMap
 
 CONFIG = {
-    "small": {"angles": [3, 10], "noise": [0.2], "selection": 6, "reported": 10},
+    "quick": {"angles": [3], "noise": [], "selection": 2, "reported": 2},
+    "small": {"angles": [3, 10], "noise": [], "selection": 4, "reported": 6},
     "full": {
-        "angles": [3, 5, 10, 15, 30, 60],
-        "noise": [0.01, 0.02, 0.1, 0.2, 0.4],
-        "selection": 12,
-        "reported": 50,
+        "angles": [3, 5, 10, 30, 60],
+        "noise": [0.01, 0.1, 0.2, 0.4],
+        "selection": 10,
+        "reported": 40,
     },
     "noise_of_angles": 0.05,
     "angles_of_noise": 10,
@@ -57,7 +58,7 @@ def main():
     options = study_options(
         __doc__, generator="mnist-vae", images="MNIST test images; else those that ship"
     )
-    sizes = CONFIG["full" if options.full else "small"]
+    sizes = CONFIG[options.size]
     run = RunDirectory(options.output, CONFIG | options.settings)
     started = time.perf_counter()
     X = odl.uniform_discr([-1, -1], [1, 1], (28, 28), dtype="float32")
@@ -90,7 +91,9 @@ def main():
     print(write_table(run.path / "table.md", rows, note=note))
     save_images(run.path / "images.png", examples)
     for axis, fixed in (("angles", "noise"), ("noise", "angles")):
-        kept = CONFIG["noise_of_angles" if axis == "angles" else "angles_of_noise"]
+        if not sizes["noise"]:
+            break
+        kept = CONFIG[f"{fixed}_of_{axis}"]
         curves = _curves([row for row in rows if row[fixed] == kept], axis, methods)
         label = {"x_label": axis, "y_label": "PSNR in dB", "log_x": True}
         save_curves(run.path / f"{axis}.png", curves, **label)

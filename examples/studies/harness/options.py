@@ -2,12 +2,16 @@
 """The command line of a study."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 
 def study_options(description: str, *, generator=None, images=None):
-    """Return the options of a study: ``--full``, ``--output``, and what it wants more.
+    """Return the options of a study: its size, ``--output``, and what it wants more.
+
+    The attribute ``size`` is 'full' with ``--full``, else 'small', or 'quick' where
+    ``GENREG_QUICK`` is set in the environment, as tests do.
 
     Parameters
     ----------
@@ -22,7 +26,7 @@ def study_options(description: str, *, generator=None, images=None):
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="at full size; long")
     parser.add_argument(
-        "--output", type=Path, help=f"run directory; default: runs/{study}[-full]"
+        "--output", type=Path, help=f"run directory; default: runs/{study}-SIZE"
     )
     if generator is not None:
         parser.add_argument(
@@ -33,10 +37,12 @@ def study_options(description: str, *, generator=None, images=None):
     if images is not None:
         parser.add_argument("--images", type=Path, help=images)
     options = parser.parse_args()
-    #: What the results depend on.
+    quick = bool(os.environ.get("GENREG_QUICK"))
+    options.size = "full" if options.full else "quick" if quick else "small"
+    # What the results depend on.
     options.settings = {k: str(v) for k, v in vars(options).items() if k != "output"}
     if options.output is None:
-        options.output = Path("runs") / (study + ("-full" if options.full else ""))
+        options.output = Path("runs") / f"{study}-{options.size}"
     command = ["python", f"examples/studies/{study}.py", *sys.argv[1:]]
     options.command = " ".join(command)
     return options
