@@ -27,9 +27,9 @@ def mnist_images(selection: int, reported: int, path: Path | None = None):
     return chosen[reported:], chosen[:reported]
 
 
-def shape_images(selection: int, reported: int):
+def shape_images(selection: int, reported: int, **options):
     """Return images of `shapes` with seeds that no generator was trained on."""
-    return shapes(selection, seed=101), shapes(reported, seed=102)
+    return shapes(selection, seed=101, **options), shapes(reported, seed=102, **options)
 
 
 def mr_images(path: Path, selection: int, reported: int):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def study_options(description: str, *, generator=None, images=None):
+def study_options(description: str, *, generator=None, images=None, more=None):
     """Return the options of a study: its size, ``--output``, and what it wants more.
 
     The attribute ``size`` is 'full' with ``--full``, else 'small', or 'quick' where
@@ -21,6 +21,8 @@ def study_options(description: str, *, generator=None, images=None):
         Default checkpoint of a study that takes any.
     images : str, optional
         What the file of images holds, for a study that takes one.
+    more : dict of str, optional
+        Other options and their help: paths.
     """
     study = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
@@ -36,6 +38,8 @@ def study_options(description: str, *, generator=None, images=None):
         )
     if images is not None:
         parser.add_argument("--images", type=Path, help=images)
+    for name, text in (more or {}).items():
+        parser.add_argument(name, type=Path, help=text)
     options = parser.parse_args()
     quick = bool(os.environ.get("GENREG_QUICK"))
     options.size = "full" if options.full else "quick" if quick else "small"
