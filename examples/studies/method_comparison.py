@@ -51,7 +51,7 @@ CONFIG = {
         "shapes": {"selection": 2, "reported": 2, "factors": []},
     },
     "small": {
-        "generators": ["VAE", "AE", "GAN"],
+        "generators": ["VAE", "GAN"],
         "digits": {"selection": 4, "reported": 6, "factors": [4.0]},
         "shapes": {"selection": 2, "reported": 4, "factors": []},
     },
