@@ -25,12 +25,14 @@ from .strategies import (
     solve_prox_linear,
 )
 from .torch_bridge import as_element, as_tensor, takes_batches
+from .transform_strategy import solve_by_transform
 from .variational_problem import VariationalProblem
 
 __all__ = ("reconstruct",)
 
 SECOND_STAGE = {
     "lbfgs": solve_jointly,
+    "transform": solve_by_transform,
     "prox_linear": solve_prox_linear,
     "continuation": solve_by_continuation,
     "primal_dual": solve_primal_dual,
@@ -91,6 +93,9 @@ def reconstruct(
           constraint and a Gaussian latent prior.
         - 'lbfgs': in ``z`` or in ``(x, z)``, for smooth problems.
         - 'spectral_gradient': in ``z``, for a latent prior with a proximal alone.
+        - 'transform': for a `squared_l2` whose ``A^T A`` a fast transform diagonalizes
+          (masked Fourier, periodic convolution), the soft constraint and other terms,
+          without bounds; all images in one batch.
         - 'prox_linear': for a `squared_l2`, a Gaussian latent prior and any terms with
           a proximal, with or without bounds; all images in one batch.
         - 'continuation': for nonsmooth terms and bounds.

@@ -4,6 +4,7 @@
 from .convex_terms import has_proximal, is_composite
 from .latent_objective import MAX_COLUMNS
 from .solvers import is_smooth
+from .transform_strategy import is_transformable
 
 __all__ = ("choose_solver",)
 
@@ -16,6 +17,8 @@ WANTS = {
     "lbfgs": "gradients of deviation, other terms and latent prior, and no bounds",
     "spectral_gradient": "a problem in the latent alone and a latent prior without a "
     "gradient",
+    "transform": "a quadratic data fidelity whose A^T A is diagonal after a transform, "
+    "the soft constraint, and no bounds",
     "prox_linear": "a quadratic data fidelity, a Gaussian latent prior, and proximals "
     "of deviation and other terms",
     "palm": "no nonsmooth other terms, and no bounds beside a nonsmooth deviation",
@@ -36,6 +39,7 @@ def choose_solver(problem, solver: str) -> str:
         "gauss_newton": problem.is_latent and problem.has_least_squares,
         "lbfgs": (problem.is_latent or problem.is_smooth) and latent_prior,
         "spectral_gradient": problem.is_latent and not latent_prior,
+        "transform": is_transformable(problem),
         "prox_linear": is_composite(problem),
         "continuation": problem.bounds is not None,
         "primal_dual": True,

@@ -29,6 +29,7 @@ LAYERS = (
         "solution",
         "solver_choice",
         "strategies",
+        "transform_strategy",
         "variational_problem",
     },
     {"generative_regularizer", "projection", "regularizer", "regularizer_operators"},
