@@ -48,6 +48,7 @@ CONFIG = {
     },
     "noise_of_angles": 0.05,
     "angles_of_noise": 10,
+    "factors": {"quick": (), "small": (4.0,), "full": (4.0, 2.0)},
     "restarts": 4,
     "seed": 0,
 }
@@ -82,7 +83,8 @@ def main():
         A = ogr.ray_transform(X, num_angles=angles)
         name = f"{angles} angles, noise {noise:.0%}"
         problem = Problem(name, A, noise * _rms(A, digits[0]), *digits)
-        new, images = compare(run, problem, methods)
+        factors = CONFIG["factors"][options.size]
+        new, images = compare(run, problem, methods, factors=factors)
         rows += [row | {"angles": angles, "noise": noise} for row in new]
         examples[name] = {method: stack[0] for method, stack in images.items()}
     write_rows(run.path / "rows.csv", rows)

@@ -24,7 +24,8 @@ def compare(
     """Choose the weights of each method on the selection, and report the rest.
 
     The weights maximize the mean PSNR over the images of the selection, see
-    `evaluation.tune`. Where a method builds on others, its search starts from theirs.
+    `evaluation.tune`; without ``factors`` they stay where a search starts. Where a
+    method builds on others, its search starts from theirs.
 
     Returns
     -------
@@ -69,8 +70,8 @@ def compare(
 
 
 def _choose(problem, method, start, factors, known):
-    if not start:
-        return {}
+    if not start or not factors:
+        return start
 
     def score(weights):
         images = method.solve(problem, problem.selection_data, **weights)

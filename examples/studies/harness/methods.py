@@ -138,14 +138,18 @@ def _nonsmooth(generator, regularizer, options, jump=None):
     return Method(solve, start)
 
 
-def soft_tv(generator, **options) -> Method:
-    """Soft plus ``beta TV(x)``, with bounds; from the weights of soft and of TV."""
+def soft_tv(generator, *, bounded: bool = True, **options) -> Method:
+    """Soft plus ``beta TV(x)``; its search starts from the weights of soft and of TV.
+
+    With bounds unless it is said otherwise.
+    """
 
     def solve(problem, data, *, lam, prior, beta):
         grad = odl.Gradient(problem.operator.domain, pad_mode="symmetric")
         total_variation = beta * odl.functionals.GroupL1Norm(grad.range), grad
         R = soft_constraint(generator, prior / lam)
-        terms = {"bounds": problem.bounds, "other_terms": [total_variation]}
+        bounds = problem.bounds if bounded else None
+        terms = {"bounds": bounds, "other_terms": [total_variation]}
         return _images(problem, data, R, lam, **terms, **options)
 
     def start(problem, chosen):
