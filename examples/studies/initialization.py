@@ -6,10 +6,10 @@
 Tomography of digits from 3, 5 and 10 angles and of shapes from 10, noise of 5 % of the
 root mean square. Each image is reconstructed from each of several single starts, draws
 of N(0, I), by the range, the soft and the sparse constraint of each generator: the
-share of starts that end within 1 % of the best objective, and how far the PSNR of
-single starts is from that of the best. Weights are chosen on other images, with
-restarts of which one is 0. Compare the initialization figure of Duff, Campbell and Ehrhardt
-(arXiv:2107.11191).
+share of starts that end within 1 % of the best objective, and the PSNR of single starts
+beside that of the best. The weights are those that the generators say of themselves,
+1/2 for the prior and the variance of a pixel about G(z); none is chosen. Compare the
+figure on initialization of Duff, Campbell and Ehrhardt (arXiv:2107.11191).
 """
 
 import time
@@ -20,7 +20,6 @@ import torch
 from harness import (
     Problem,
     RunDirectory,
-    compare,
     in_range,
     mnist_images,
     save_curves,
@@ -41,23 +40,23 @@ CONFIG = {
     "quick": {
         "problems": [["mnist", 3]],
         "generators": ["VAE"],
-        **{"selection": 2, "reported": 2, "starts": 4, "factors": []},
+        **{"images": 2, "starts": 4},
     },
     "small": {
         "problems": [["mnist", 3], ["mnist", 10]],
         "generators": ["VAE", "AE", "GAN"],
-        **{"selection": 3, "reported": 3, "starts": 8, "factors": []},
+        **{"images": 3, "starts": 8},
     },
     "full": {
         "problems": [["mnist", 3], ["mnist", 5], ["mnist", 10], ["shapes", 10]],
         "generators": ["VAE", "AE", "GAN"],
-        **{"selection": 4, "reported": 8, "starts": 16, "factors": [4.0]},
+        **{"images": 10, "starts": 16},
     },
     "noise": 0.05,
-    "restarts": 4,
     "seed": 0,
 }
 PIXELS = {"mnist": 28, "shapes": 56}
+CONSTRAINTS = {"range": in_range, "soft": soft, "sparse": sparse}
 BEST = 0.01  # relative difference of objectives that counts as none
 
 
@@ -71,12 +70,11 @@ def main():
     for data, angles in size["problems"]:
         X = odl.uniform_discr([-1, -1], [1, 1], [PIXELS[data]] * 2, dtype="float32")
         A = ogr.ray_transform(X, num_angles=angles)
-        numbers = size["selection"], size["reported"]
         if data == "mnist":
-            images = mnist_images(*numbers, options.images)
+            images = mnist_images(1, size["images"], options.images)
         else:
-            images = shape_images(*numbers)
-        rms = float(LinearMap(A)(torch.from_numpy(images[0])).square().mean().sqrt())
+            images = shape_images(1, size["images"])
+        rms = float(LinearMap(A)(torch.from_numpy(images[1])).square().mean().sqrt())
         kind = {"mnist": "digits", "shapes": "shapes"}[data]
         problem = Problem(f"{kind}, {angles} angles", A, CONFIG["noise"] * rms, *images)
         for network in size["generators"]:
@@ -84,7 +82,7 @@ def main():
             if checkpoint == "shapes-ae":  # does not ship
                 continue
             G = ogr.load_generator(checkpoint, image_space=X)
-            for name, found in _study(run, problem, network, G, size).items():
+            for name, found in _study(run, problem, network, G, size["starts"]).items():
                 rows += _rows(problem, name, found, angles)
                 if (data, angles) == tuple(size["problems"][0]):
                     shown = enumerate(found["images"][0, :8], 1)
@@ -105,38 +103,30 @@ def main():
     run.finish(options.command, time.perf_counter() - started)
 
 
-def _study(run, problem, network, G, size):
-    """Return the images and objectives ``(image, start, ...)`` of each constraint."""
-    solver = {"restarts": CONFIG["restarts"]}
-    methods = {
-        f"{network} range": in_range(G, **solver),
-        f"{network} soft": soft(G, bounded=True, **solver),
-        f"{network} sparse": sparse(G, **solver),
-    }
-    rows, _ = compare(run, problem, methods, factors=size["factors"])
+def _study(run, problem, network, G, number):
+    """Return images and objectives ``(image, start, ...)`` of each constraint."""
     found = {}
-    for row in rows:
-        if row["image"] == 0:
-            name, pairs = row["method"], (w.split("=") for w in row["weights"].split())
-            weights = {key: float(value) for key, value in pairs}
-            place = f"{problem.name}/{name}.starts".replace(" ", "_")
-            found[name] = run.cached_arrays(
-                place,
-                lambda n=name, w=weights: _single_starts(
-                    problem, G, n.split()[-1], w, size["starts"]
-                ),
-            )
+    for constraint, method in CONSTRAINTS.items():
+        weights = method(G).start(problem, {})
+        name = f"{network} {constraint}"
+        found[name] = run.cached_arrays(
+            f"{problem.name}/{name}".replace(" ", "_"),
+            lambda c=constraint, w=weights: _single_starts(problem, G, c, w, number),
+        )
+        print(problem.name, name, flush=True)
     return found
 
 
 def _single_starts(problem, G, constraint, weights, number):
-    """Reconstruct each reported image from each start, all of them in one batch."""
-    prior, lam = weights["prior"], weights.get("lam")
+    """Reconstruct each image from each start alone, all of them in one batch."""
+    prior = weights["prior"]
+    lam, bounds = weights.get("lam", prior), problem.bounds
     if constraint == "range":
-        R, lam, bounds = ogr.range_constraint(G), prior, None
+        R, bounds = ogr.range_constraint(G), None
+    elif constraint == "soft":
+        R = ogr.soft_constraint(G, prior / lam)
     else:
-        make = {"soft": ogr.soft_constraint, "sparse": ogr.sparse_deviation}[constraint]
-        R, bounds = make(G, prior / lam), problem.bounds
+        R = ogr.sparse_deviation(G, prior / lam)
     source = np.random.default_rng(CONFIG["seed"])
     starts = [
         G.domain.element(source.normal(size=G.domain.shape).astype("float32"))
