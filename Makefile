@@ -6,6 +6,9 @@ OUTPUT ?= demo_output
 PYTEST_ARGS ?=
 BENCH ?= ray_transform objective batch scaling solvers
 BENCH_ARGS ?=
+STUDIES ?= mnist_tomography mri_radial method_comparison out_of_distribution \
+	initialization flexibility csgm_mnist
+STUDY_ARGS ?=
 # An index with another build of torch, e.g. https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 
@@ -19,7 +22,7 @@ TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 SOURCES := setup.py pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test lint docs bench studies clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -43,9 +46,14 @@ bench: $(BENCH_VENV)/bench.stamp ## measure speed (some: BENCH="batch scaling"; 
 		$(BENCH_VENV)/bin/python benchmarks/bench_$$name.py $(BENCH_ARGS) || exit 1; \
 	done
 
+studies: $(VENV)/studies.stamp ## run all studies, small (some: STUDIES="mri_radial"; full size: STUDY_ARGS=--full)
+	@for name in $(STUDIES); do \
+		$(BIN)/python examples/studies/$$name.py $(STUDY_ARGS) || exit 1; \
+	done
+
 clean: ## remove the virtual environments and all that was built
 	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info $(OUTPUT)
-	rm -rf benchmarks/results docs/_build docs/generated
+	rm -rf benchmarks/results docs/_build docs/generated runs
 	rm -rf .pytest_cache .ruff_cache
 	find odl_genreg tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} + || true
 
@@ -62,7 +70,7 @@ $(VENV)/torch.stamp $(BENCH_VENV)/torch.stamp: \
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	@touch $@
 
-$(VENV)/demo.stamp $(VENV)/test.stamp $(VENV)/docs.stamp: \
+$(VENV)/demo.stamp $(VENV)/test.stamp $(VENV)/docs.stamp $(VENV)/studies.stamp: \
 $(VENV)/%.stamp: $(VENV)/torch.stamp $(SOURCES)
 	$(PIP) --editable ".[$*]"
 	@touch $@

@@ -26,7 +26,9 @@ data = [
 ]
 accelerate = ["accelerate>=1.0"]
 wavelets = ["PyWavelets>=1.8"]
-test = ["pytest>=9.0.2", *demo, *data, *wavelets]
+mri = ["finufft>=2.3"]
+studies = ["scikit-learn>=1.5", *demo, *wavelets, *mri]
+test = ["pytest>=9.0.2", *data, *studies]
 bench = ["deepinv>=0.5,<0.6"]
 docs = ["furo>=2024.8", "numpydoc>=1.8", "sphinx>=8.1"]
 dev = ["build>=1.2", "codespell>=2.3", "pre-commit>=4.0", "ruff>=0.14", *test, *docs]
@@ -77,6 +79,8 @@ setup(
         "data": data,
         "accelerate": accelerate,
         "wavelets": wavelets,
+        "mri": mri,
+        "studies": studies,
         "test": test,
         "bench": bench,
         "docs": docs,

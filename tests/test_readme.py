@@ -57,7 +57,7 @@ def test_readme_reconstructs_a_digit(capsys):
     assert "objective" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", ["add_a_regularizer", "generators"])
+@pytest.mark.parametrize("page", ["add_a_regularizer", "generators", "forward_operators"])
 def test_docs_run(page, tmp_path, monkeypatch):
     path = ROOT / "docs" / f"{page}.rst"
     blocks = python_blocks(path)
@@ -71,6 +71,10 @@ def test_docs_run(page, tmp_path, monkeypatch):
     names = run(path, dict(given), blocks)
     if page == "add_a_regularizer":
         assert names["result"].distance_to_range < 0.1 * y.norm()
+    elif page == "forward_operators":
+        assert (names["result"].x - y).norm() < 0.2 * y.norm()
+        truth = names["complex_G"]([1.0, -1.0])
+        assert (names["complex_result"].x - truth).norm() < 0.01 * truth.norm()
     else:
         names_of_files = {name.partition(".")[0] for name in os.listdir()}
         assert names_of_files == {"my_generator", "my_decoder", "elsewhere"}
