@@ -18,6 +18,8 @@ __all__ = ("train_generator",)
 
 # Validation images of which the distance to the range is measured.
 MEASURED = 200
+# Latents above which each is searched for from its encoding only.
+MANY = 128
 
 
 def train_generator(
@@ -135,7 +137,10 @@ def train_generator(
     precision = getattr(network, "precision", None)
     G = Generator(network.decoder, Z, X, encoder=encoder, precision=precision)
     some = held_out[:MEASURED].reshape(-1, *shape)
-    errors = (project_onto_range(G, some) - some).square().flatten(1).mean(1)
+    # From the encoding alone where searches are dear.
+    restarts = 1 if encoder is not None and latent_dim > MANY else 4
+    nearest = project_onto_range(G, some, restarts=restarts)
+    errors = (nearest - some).square().flatten(1).mean(1)
     # Of a pixel about G(z): z the encoding, or the best latent without an encoder.
     G.decoder_variance = float(
         {
