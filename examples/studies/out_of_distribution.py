@@ -38,7 +38,7 @@ from odl_genreg.torch_bridge import LinearMap
 CONFIG = {
     "quick": {"selection": 2, "reported": 2, "factors": []},
     "small": {"selection": 2, "reported": 4, "factors": []},
-    "full": {"selection": 4, "reported": 30, "factors": [3.0]},
+    "full": {"selection": 3, "reported": 20, "factors": [3.0]},
     "angles": 125,
     # ODL takes pixels of side 1 exactly for no weighting, of the data as well.
     "side": 1.00001,
