@@ -47,8 +47,8 @@ CONFIG = {
     "small": {"lines": [3, 7], "selection": 4, "reported": 6, "factors": (4.0,)},
     "full": {
         "lines": [10, 30],
-        "selection": 6,
-        "reported": 32,
+        "selection": 5,
+        "reported": 24,
         "factors": (4.0, 2.0),
     },
     "noise_std": 0.01,
