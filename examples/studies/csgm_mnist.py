@@ -65,7 +65,7 @@ CONFIG = {
     },
     "full": {
         "measurements": [10, 25, 50, 100, 200, 300, 400, 500, 750],
-        "sparse": [100, 200, 300, 400],
+        "sparse": [400],
         "restarts": {"protocol": 10, "others": 4},
         "selection": 16,
         "reported": 50,
@@ -84,7 +84,7 @@ def main():
         __doc__, images="MNIST test images; else those that ship", more=more
     )
     sizes = CONFIG[options.size]
-    run = RunDirectory(options.output, CONFIG | options.settings)
+    run = RunDirectory(options.output, CONFIG | {"sizes": sizes} | options.settings)
     started = time.perf_counter()
     X = odl.uniform_discr([0, 0], [28, 28], (28, 28), dtype="float32")
     generators = {"mnist-vae": ogr.load_generator("mnist-vae", X)}
