@@ -50,7 +50,7 @@ CONFIG = {
     "full": {
         "problems": [["mnist", 3], ["mnist", 5], ["mnist", 10], ["shapes", 10]],
         "generators": ["VAE", "AE", "GAN"],
-        **{"images": 5, "starts": 10},
+        **{"images": 4, "starts": 10},
     },
     "noise": 0.05,
     "seed": 0,
