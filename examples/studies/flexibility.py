@@ -76,7 +76,7 @@ def main():
     images = "MNIST test images, or an array of images"
     options = study_options(__doc__, generator="mnist-vae", images=images)
     sizes = CONFIG[options.size]
-    run = RunDirectory(options.output, CONFIG | options.settings)
+    run = RunDirectory(options.output, CONFIG | {"options": options.settings})
     started = time.perf_counter()
     counts = sizes["selection"], sizes["reported"]
     digits = "mnist" in options.generator

@@ -60,7 +60,7 @@ def main():
         __doc__, generator="mnist-vae", images="MNIST test images; else those that ship"
     )
     sizes = CONFIG[options.size]
-    run = RunDirectory(options.output, CONFIG | options.settings)
+    run = RunDirectory(options.output, CONFIG | {"options": options.settings})
     started = time.perf_counter()
     X = odl.uniform_discr([-1, -1], [1, 1], (28, 28), dtype="float32")
     G = ogr.load_generator(options.generator, image_space=X)

@@ -64,7 +64,7 @@ def main():
         __doc__, generator="mnist-vae", images="array of images, none of the training"
     )
     sizes = CONFIG[options.size]
-    run = RunDirectory(options.output, CONFIG | options.settings)
+    run = RunDirectory(options.output, CONFIG | {"options": options.settings})
     started = time.perf_counter()
     counts = sizes["selection"], sizes["reported"]
     images = mr_images(options.images, *counts) if options.images else None
