@@ -94,8 +94,8 @@ def reconstruct(
         - 'lbfgs': in ``z`` or in ``(x, z)``, for smooth problems.
         - 'spectral_gradient': in ``z``, for a latent prior with a proximal alone.
         - 'transform': for a `squared_l2` whose ``A^T A`` a fast transform diagonalizes
-          (masked Fourier, periodic convolution), the soft constraint and other terms,
-          without bounds; all images in one batch.
+          (masked Fourier, periodic convolution), the soft constraint, other terms and
+          bounds; more than 1024 pixels or 512 latents; all images in one batch.
         - 'prox_linear': for a `squared_l2`, a Gaussian latent prior and any terms with
           a proximal, with or without bounds; all images in one batch.
         - 'continuation': for nonsmooth terms and bounds.

@@ -11,6 +11,9 @@ __all__ = ("choose_solver",)
 # They differentiate the generator along each latent: dear where there are many.
 BY_JACOBIAN = {"gauss_newton", "prox_linear"}
 
+# Pixels up to which `prox_linear` inverts a matrix, and ends nearer to the minimum.
+SMALL = 1024
+
 WANTS = {
     "gauss_newton": "a quadratic data fidelity, the range or the soft constraint, a "
     "Gaussian latent prior, no other terms and no bounds",
@@ -18,7 +21,7 @@ WANTS = {
     "spectral_gradient": "a problem in the latent alone and a latent prior without a "
     "gradient",
     "transform": "a quadratic data fidelity whose A^T A is diagonal after a transform, "
-    "the soft constraint, and no bounds",
+    "and the soft constraint",
     "prox_linear": "a quadratic data fidelity, a Gaussian latent prior, and proximals "
     "of deviation and other terms",
     "palm": "no nonsmooth other terms, and no bounds beside a nonsmooth deviation",
@@ -46,7 +49,10 @@ def choose_solver(problem, solver: str) -> str:
         "palm": _is_separable(problem),
     }
     if solver == "auto":
-        dear = BY_JACOBIAN if problem.generator.domain.size > MAX_COLUMNS else set()
+        G = problem.generator
+        dear = BY_JACOBIAN if G.domain.size > MAX_COLUMNS else set()
+        if not dear and G.range.size <= SMALL:
+            dear = {"transform"}
         possible = [name for name, fit in fits.items() if fit]
         return next((name for name in possible if name not in dear), possible[0])
     if solver not in fits:

@@ -7,7 +7,7 @@ import torch
 from odl.functionals import L2NormSquared
 
 from .solution import Solution
-from .solvers import is_smooth, lbfgs
+from .solvers import Term, is_smooth, lbfgs
 from .torch_bridge import LinearMap, batch_value, normal_spectrum, torch_dtype, weight
 from .variational_problem import VariationalProblem
 
@@ -23,7 +23,6 @@ def is_transformable(problem: VariationalProblem) -> bool:
         problem.is_quadratic
         and isinstance(problem.regularizer.deviation, L2NormSquared)
         and problem.lam > 0
-        and problem.box is None
         and is_smooth(problem.prior)
         and normal_spectrum(problem.data_fidelity.operator) is not None
     )
@@ -43,12 +42,17 @@ def solve_by_transform(
 
     in the coordinates ``x(u, z)`` of `_Coordinates`. Nonsmooth ``g_i`` are replaced by
     their envelopes, sharper and sharper, as `solvers.envelope_continuation` has it.
+    Bounds are one of the ``g_i``; images are cut off at them in the end, which for
+    tight ones may leave them a percent above the minimum.
     """
     rows = start.best
     y = data[0][rows]
     coordinates = _Coordinates(problem)
     parameters = [y, coordinates.from_data(y)]
     terms, shape = problem.terms, start.images.shape[1:]
+    bounds = None if problem.box is None else problem.bounds[0]
+    if problem.box is not None:
+        terms = [*terms, Term(problem.box, lambda x, z: x)]
     latents = start.blocks[-1].shape[1:]
 
     def split(points):
@@ -57,24 +61,28 @@ def solve_by_transform(
 
     def images(points):
         u, z = split(points)
-        return coordinates.image(u, problem.generator.batch(z), parameters[1])
+        x = coordinates.image(u, problem.generator.batch(z), parameters[1])
+        return x if bounds is None else x.clamp(*bounds)
 
-    def objective(points, y, c, of_term):
+    def objective(points, y, c, of_term, bounds=None):
         u, z = split(points)
         g = problem.generator.batch(z)
         x = coordinates.image(u, g, c)
+        x = x if bounds is None else x.clamp(*bounds)
         total = coordinates.smooth(x, g, z, y)
         return total + sum(of_term(term, term.map(x, z)) for term in terms)
 
     def exact(points):
         with torch.no_grad():
-            return objective(points, *parameters, lambda term, k: term.value(k))
+            return objective(points, *parameters, lambda t, k: t.value(k), bounds)
 
     z = start.blocks[-1][rows]
     points = torch.cat([z.new_zeros(len(z), shape.numel()), z.flatten(1)], 1)
     with torch.no_grad():
         x = images(points)
-        sigmas = {id(t): t.stiffness(t.map(x, z)) or 1.0 for t in terms}
+        # Of bounds, which tell nothing: what the deviation has.
+        other = coordinates.stiffness
+        sigmas = {id(t): t.stiffness(t.map(x, z)) or other for t in terms}
     best, values = points, exact(points)
     trace = [values]
     for epsilon in SHARPNESS if terms else SHARPNESS[:1]:
@@ -126,7 +134,7 @@ class _Coordinates:
 
     def __init__(self, problem):
         D, X = problem.data_fidelity, problem.generator.range
-        self._phi, self._stiffness = D.quadratic, problem.lam * weight(X)
+        self._phi, self.stiffness = D.quadratic, problem.lam * weight(X)
         self._prior = batch_value(problem.prior)
         self._others = [
             (batch_value(g), LinearMap(L)) for g, L in problem.smooth_others
@@ -134,7 +142,7 @@ class _Coordinates:
         self._spectrum = normal_spectrum(D.operator)
         self._variance = D.noise_std**2
         t = self._spectrum.eigenvalues.double() / (2 * self._variance)
-        inverse = 1 / (t + self._stiffness)
+        inverse = 1 / (t + self.stiffness)
         self._inverse, self._root = (
             numbers.to(torch_dtype(X)) for numbers in (inverse, inverse.sqrt())
         )
@@ -146,13 +154,13 @@ class _Coordinates:
 
     def image(self, u, g, from_data):
         """Return ``x`` for ``g = G(z)``, differentiable."""
-        U, share = self._spectrum, self._stiffness * self._inverse
+        U, share = self._spectrum, self.stiffness * self._inverse
         return from_data + U.backward(share * U.forward(g) + self._root * U.forward(u))
 
     def smooth(self, x, g, z, y):
         """Return the smooth terms of the objective, ``(batch,)``."""
         deviation = ((x - g) ** 2).flatten(1).sum(1)
-        total = self._phi(x, y) + self._stiffness * deviation + self._prior(z)
+        total = self._phi(x, y) + self.stiffness * deviation + self._prior(z)
         for value, linear_map in self._others:
             total = total + value(linear_map(x))
         return total

@@ -57,7 +57,9 @@ def test_readme_reconstructs_a_digit(capsys):
     assert "objective" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", ["add_a_regularizer", "generators", "forward_operators"])
+@pytest.mark.parametrize(
+    "page", ["add_a_regularizer", "generators", "forward_operators"]
+)
 def test_docs_run(page, tmp_path, monkeypatch):
     path = ROOT / "docs" / f"{page}.rst"
     blocks = python_blocks(path)

@@ -110,7 +110,7 @@ def test_methods_solve_what_they_say(harness, problem):
         "soft": harness.soft(G),
         "sparse": harness.sparse(G),
         "tv deviation": harness.tv_deviation(G),
-        "soft + TV": harness.soft_tv(G, bounded=False),
+        "soft + TV": harness.soft_tv(G),
     }
     chosen = {}
     for name, method in methods.items():

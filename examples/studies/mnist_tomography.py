@@ -42,7 +42,7 @@ CONFIG = {
     "small": {"angles": [3, 10], "noise": [], "selection": 4, "reported": 6},
     "full": {
         "angles": [3, 5, 10, 30, 60],
-        "noise": [0.01, 0.1, 0.2, 0.4],
+        "noise": [0.01, 0.2],
         "selection": 10,
         "reported": 40,
     },

@@ -72,6 +72,7 @@ def compare(
 def _choose(problem, method, start, factors, known):
     if not start or not factors:
         return start
+    factors = method.factors or factors
 
     def score(weights):
         images = method.solve(problem, problem.selection_data, **weights)

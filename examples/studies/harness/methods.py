@@ -36,11 +36,13 @@ class Method:
     """A method: ``solve(problem, data, **weights)`` and the start of its weights.
 
     ``start(problem, chosen)`` returns the weights to start a search from, given those
-    of the methods before it; an empty dict where there are none.
+    of the methods before it; an empty dict where there are none. ``factors`` replace
+    those of the study in a search.
     """
 
     solve: Callable
     start: Callable = lambda problem, chosen: {}
+    factors: tuple[float, ...] | None = None
 
 
 def adjoint() -> Method:
@@ -138,18 +140,14 @@ def _nonsmooth(generator, regularizer, options, jump=None):
     return Method(solve, start)
 
 
-def soft_tv(generator, *, bounded: bool = True, **options) -> Method:
-    """Soft plus ``beta TV(x)``; its search starts from the weights of soft and of TV.
-
-    With bounds unless it is said otherwise.
-    """
+def soft_tv(generator, **options) -> Method:
+    """Soft plus ``beta TV(x)``, with bounds; from the weights of soft and of TV."""
 
     def solve(problem, data, *, lam, prior, beta):
         grad = odl.Gradient(problem.operator.domain, pad_mode="symmetric")
         total_variation = beta * odl.functionals.GroupL1Norm(grad.range), grad
         R = soft_constraint(generator, prior / lam)
-        bounds = problem.bounds if bounded else None
-        terms = {"bounds": bounds, "other_terms": [total_variation]}
+        terms = {"bounds": problem.bounds, "other_terms": [total_variation]}
         return _images(problem, data, R, lam, **terms, **options)
 
     def start(problem, chosen):
