@@ -84,7 +84,7 @@ def main():
         __doc__, images="MNIST test images; else those that ship", more=more
     )
     sizes = CONFIG[options.size]
-    run = RunDirectory(options.output, CONFIG | {"sizes": sizes} | options.settings)
+    run = RunDirectory(options.output, CONFIG | {"options": options.settings})
     started = time.perf_counter()
     X = odl.uniform_discr([0, 0], [28, 28], (28, 28), dtype="float32")
     generators = {"mnist-vae": ogr.load_generator("mnist-vae", X)}

@@ -64,7 +64,7 @@ def main():
     """Run the study."""
     options = study_options(__doc__, images="MNIST test images; else those that ship")
     size = CONFIG[options.size]
-    run = RunDirectory(options.output, CONFIG | options.settings)
+    run = RunDirectory(options.output, CONFIG | {"options": options.settings})
     started = time.perf_counter()
     rows, lines = [], {}
     for data, angles in size["problems"]:

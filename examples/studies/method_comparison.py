@@ -83,7 +83,7 @@ def main():
         more={"--shapes-ae": "checkpoint of an autoencoder of shapes"},
     )
     sizes = CONFIG[options.size]
-    run = RunDirectory(options.output, CONFIG | options.settings)
+    run = RunDirectory(options.output, CONFIG | {"options": options.settings})
     started = time.perf_counter()
     rows, examples, operators = [], {}, {"digits": sensing(), "shapes": tomography()}
     for name, A in operators.items():

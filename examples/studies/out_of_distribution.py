@@ -55,7 +55,7 @@ def main():
     """Run the study."""
     options = study_options(__doc__, generator="shapes-vae")
     size = CONFIG[options.size]
-    run = RunDirectory(options.output, CONFIG | options.settings)
+    run = RunDirectory(options.output, CONFIG | {"options": options.settings})
     started = time.perf_counter()
     half = 28 * CONFIG["side"]
     X = odl.uniform_discr([-half] * 2, [half] * 2, (56, 56), dtype="float32")
