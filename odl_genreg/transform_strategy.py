@@ -80,8 +80,8 @@ def solve_by_transform(
     points = torch.cat([z.new_zeros(len(z), shape.numel()), z.flatten(1)], 1)
     with torch.no_grad():
         x = images(points)
-        # Of bounds, which tell nothing: what the deviation has.
-        other = coordinates.stiffness
+        # Bounds tell nothing: take what is between all curvatures.
+        other = coordinates.typical_curvature
         sigmas = {id(t): t.stiffness(t.map(x, z)) or other for t in terms}
     best, values = points, exact(points)
     trace = [values]
@@ -143,6 +143,8 @@ class _Coordinates:
         self._variance = D.noise_std**2
         t = self._spectrum.eigenvalues.double() / (2 * self._variance)
         inverse = 1 / (t + self.stiffness)
+        #: The geometric mean of the extreme eigenvalues of ``H``.
+        self.typical_curvature = float((inverse.min() * inverse.max()) ** -0.5)
         self._inverse, self._root = (
             numbers.to(torch_dtype(X)) for numbers in (inverse, inverse.sqrt())
         )
