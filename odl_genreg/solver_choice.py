@@ -4,15 +4,13 @@
 from .convex_terms import has_proximal, is_composite
 from .latent_objective import MAX_COLUMNS
 from .solvers import is_smooth
+from .solvers.prox_linear import DENSE_SIZE
 from .transform_strategy import is_transformable
 
 __all__ = ("choose_solver",)
 
 # They differentiate the generator along each latent: dear where there are many.
 BY_JACOBIAN = {"gauss_newton", "prox_linear"}
-
-# Pixels up to which `prox_linear` inverts a matrix, and ends nearer to the minimum.
-SMALL = 1024
 
 WANTS = {
     "gauss_newton": "a quadratic data fidelity, the range or the soft constraint, a "
@@ -51,8 +49,8 @@ def choose_solver(problem, solver: str) -> str:
     if solver == "auto":
         G = problem.generator
         dear = BY_JACOBIAN if G.domain.size > MAX_COLUMNS else set()
-        if not dear and G.range.size <= SMALL:
-            dear = {"transform"}
+        if not dear and G.range.size <= DENSE_SIZE:
+            dear = {"transform"}  # `prox_linear` ends nearer to the minimum
         possible = [name for name, fit in fits.items() if fit]
         return next((name for name in possible if name not in dear), possible[0])
     if solver not in fits:

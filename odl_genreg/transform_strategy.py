@@ -8,13 +8,11 @@ from odl.functionals import L2NormSquared
 
 from .solution import Solution
 from .solvers import Term, is_smooth, lbfgs
+from .solvers.continuation import SHARPNESS
 from .torch_bridge import LinearMap, batch_value, normal_spectrum, torch_dtype, weight
 from .variational_problem import VariationalProblem
 
 __all__ = ("is_transformable", "solve_by_transform")
-
-# Sharpness of the envelopes, as for `envelope_continuation`.
-SHARPNESS = (1e-1, 1e-2, 1e-3)
 
 
 def is_transformable(problem: VariationalProblem) -> bool:

@@ -115,7 +115,7 @@ def test_what_it_does_not_take(regularizer, options):
 
 @pytest.mark.parametrize(("pixels", "solver"), [(10**6, "prox_linear"), (62, "tran")])
 def test_small_images_go_by_a_matrix(monkeypatch, pixels, solver):
-    monkeypatch.setattr(solver_choice, "SMALL", pixels)
+    monkeypatch.setattr(solver_choice, "DENSE_SIZE", pixels)
     D, G = problem()
     terms, R = [tv_term(G.range)], ogr.soft_constraint(G, MU)
     result = ogr.reconstruct(D, R, LAM, other_terms=terms, maxiter=2, restarts=1)

@@ -6,6 +6,7 @@ import odl
 import torch
 
 from ..torch_bridge import torch_device, torch_dtype
+from .image_space import vector_space
 
 __all__ = ("Coils",)
 
@@ -83,13 +84,8 @@ class Coils:
         ``odl.rn((2, num_samples))``, or ``odl.rn((coils, 2, num_samples))`` with
         sensitivities; dtype, impl and device are those of the images.
         """
-        grid = self._grid
-        shape = (
-            (2, num_samples) if self.number is None else (self.number, 2, num_samples)
-        )
-        return odl.rn(
-            shape, dtype=grid.dtype_identifier, impl=grid.impl, device=grid.device
-        )
+        coils = () if self.number is None else (self.number,)
+        return vector_space(self._grid, (*coils, 2, num_samples))
 
     @property
     def number(self) -> int | None:

@@ -53,15 +53,15 @@ def check_image_space(image_space) -> None:
         )
 
 
-def vector_space(image_space, size: int):
-    """Return ``Y = R^size`` with the dtype, impl and device of the images.
+def vector_space(image_space, shape):
+    """Return ``Y = R^shape`` with the dtype, impl and device of the images.
 
     Parameters
     ----------
     image_space : `DiscretizedSpace`
         Space ``X`` of the images.
-    size : positive int
-        Number of data.
+    shape : positive int or tuple of positive int
+        Number of data, or the shape of their array.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def vector_space(image_space, size: int):
     rn(3, 'float32')
     """
     X = image_space
-    return odl.rn(int(size), dtype=X.dtype_identifier, impl=X.impl, device=X.device)
+    return odl.rn(shape, dtype=X.dtype_identifier, impl=X.impl, device=X.device)
 
 
 def check_count(count, name: str, most: int | None = None) -> None:

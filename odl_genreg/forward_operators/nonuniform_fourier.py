@@ -27,8 +27,7 @@ class NonuniformFourier(KSpaceOperator):
     Notes
     -----
     The sums are those of FINUFFT [BMK2019], on the CPU, with a relative accuracy of
-    1e-6 in float32 and 1e-13 in float64; adjoints are exact up to that. For other
-    spaces on the CPU nothing is copied but the transformed values.
+    1e-6 in float32 and 1e-13 in float64; adjoints are exact up to that.
 
     References
     ----------

@@ -10,7 +10,10 @@ import torch
 from .step_sizes import block_curvatures
 from .terms import Term
 
-__all__ = ("envelope_continuation",)
+__all__ = ("SHARPNESS", "envelope_continuation")
+
+#: Values of ``epsilon`` unless told otherwise.
+SHARPNESS = (1e-1, 1e-2, 1e-3)
 
 
 def envelope_continuation(
@@ -21,7 +24,7 @@ def envelope_continuation(
     *,
     tol: float = 1e-6,
     maxiter: int = 1000,
-    sharpness: Sequence[float] = (1e-1, 1e-2, 1e-3),
+    sharpness: Sequence[float] = SHARPNESS,
     callback: Callable | None = None,
 ):
     r"""Minimize ``h(v) + sum_i g_i(K_i(v))`` with bounds on the blocks of ``v``.

@@ -10,7 +10,10 @@ import torch
 from .composite_problem import CompositeProblem
 from .splitting import Linearization, ModelStep, Splitting
 
-__all__ = ("ProxLinearResult", "prox_linear")
+__all__ = ("DENSE_SIZE", "ProxLinearResult", "prox_linear")
+
+#: Size of images up to which a matrix is inverted, unless told otherwise.
+DENSE_SIZE = 1024
 
 # Damping at first; its factors when the model is good, doubtful, or wrong.
 FIRST_DAMPING, SHRINK, GROW, REJECT = 1e-3, 1 / 3, 2.0, 4.0
@@ -42,7 +45,7 @@ def prox_linear(
     tol: float = 1e-5,
     maxiter: int = 100,
     inner: int = 20,
-    dense_size: int = 1024,
+    dense_size: int = DENSE_SIZE,
     callback: Callable | None = None,
 ) -> ProxLinearResult:
     r"""Minimize a batch of composite problems by linearizing the generator.
