@@ -57,19 +57,22 @@ class Rays:
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
 
 
-def interpolate(image, i, j):
-    """Bilinear interpolation of an image at ``i, j``, zero outside.
+def interpolate(images, i, j):
+    """Bilinear interpolation of each image at its own ``i, j``, zero outside.
 
-    ``tex2D`` with ``cudaFilterModeLinear`` and ``cudaAddressModeBorder``.
+    ``tex2D`` with ``cudaFilterModeLinear`` and ``cudaAddressModeBorder``, of images
+    ``(k, n, m)`` at indices ``(k, ...)``.
     """
-    n, m = image.shape
-    padded = torch.nn.functional.pad(image, (1, 1, 1, 1))
+    k, n, m = images.shape
+    padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
+    number = torch.arange(k).reshape(-1, *[1] * (i.ndim - 1))
     i, j = (i + 1).clamp(0, n + 1), (j + 1).clamp(0, m + 1)
     i_0, j_0 = i.floor().clamp(max=n).long(), j.floor().clamp(max=m).long()
     a, b = i - i_0, j - j_0
-    left = (1 - a) * padded[i_0, j_0] + a * padded[i_0 + 1, j_0]
-    right = (1 - a) * padded[i_0, j_0 + 1] + a * padded[i_0 + 1, j_0 + 1]
-    return (1 - b) * left + b * right
+    first = (1 - b) * padded[number, i_0, j_0] + b * padded[number, i_0, j_0 + 1]
+    i_0 += 1
+    second = (1 - b) * padded[number, i_0, j_0] + b * padded[number, i_0, j_0 + 1]
+    return (1 - a) * first + a * second
 
 
 def forward(volume, rays, main=None):
@@ -121,11 +124,10 @@ def _joseph(volume, points, directions, axis, rays):
     shape = volume.shape
     others = [k for k in range(3) if k != axis]
     slopes = directions / directions[:, axis : axis + 1]
-    total = points.new_zeros(len(points))
-    for number, image in enumerate(volume.movedim(axis, 0)):
-        step = number - (shape[axis] - 1) / 2 - points[:, axis]
-        i, j = (points[:, k] + step * slopes[:, k] + (shape[k] - 1) / 2 for k in others)
-        total += interpolate(image, i, j)
+    numbers = torch.arange(shape[axis])[:, None]
+    steps = numbers - (shape[axis] - 1) / 2 - points[:, axis]
+    i, j = (points[:, k] + steps * slopes[:, k] + (shape[k] - 1) / 2 for k in others)
+    total = interpolate(volume.movedim(axis, 0), i, j).sum(0)
     lengths = slopes * rays.sides
     if axis == 1 and not rays.cone:
         # par3d_fp.cu has fS2 = fVolScaleY / fVolScaleY where Z / Y is meant: rays of
@@ -172,7 +174,9 @@ def backward(data, rays, weighting="default"):
         volume_uv = direction @ normal
         column = offset @ torch.linalg.cross(v, direction) / volume_uv
         row = offset @ torch.linalg.cross(direction, u) / volume_uv
-        values = interpolate(data[:, angle], row - 0.5, column - 0.5)
+        values = interpolate(data[None, :, angle], row[None] - 0.5, column[None] - 0.5)[
+            0
+        ]
         up = torch.tensor([1.0, 0, 0], dtype=x.dtype) if flat else v
         # |u x v| with the sides of the voxels: `scaled_cross3` of ASTRA.
         area = (torch.linalg.cross(u, up) * rays.sides.prod() / rays.sides).norm()
