@@ -21,7 +21,9 @@ TOOLS = {
     "structured_covariance",
     "train_mnist_vae",
 }
-SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if p.stem not in TOOLS)
+# Run in `test_cuda_backend`, by an emulation.
+ON_GPU = {"volume_cone_beam"}
+SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if p.stem not in TOOLS | ON_GPU)
 
 each_script = pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 

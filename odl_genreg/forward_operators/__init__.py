@@ -22,6 +22,7 @@ from .compressed_sensing import (
     sampled_hadamard,
 )
 from .convolution import Convolution
+from .cuda_backend import CudaBackend
 from .fourier import KSpaceOperator, MaskedFourier
 from .inpainting import inpainting, random_mask
 from .kernels import gaussian_kernel, motion_kernel
@@ -43,6 +44,7 @@ __all__ = (
     "BatchOperator",
     "Coils",
     "Convolution",
+    "CudaBackend",
     "KSpaceOperator",
     "MaskedFourier",
     "MatrixSensing",

@@ -12,6 +12,8 @@ from odl.applications.tomo import (
 )
 from odl.core.discr import DiscretizedSpace
 
+from ..torch_bridge import batch_products, takes_batches
+from .cuda_backend import CudaBackend
 from .sparse_matrix_backend import MAX_BYTES, SparseMatrixBackend, matrix_bytes
 
 __all__ = ("ray_transform",)
@@ -46,19 +48,20 @@ def ray_transform(
     backend : {'auto', 'cuda', 'cpu', 'matrix'}, optional
         What computes the integrals:
 
-        - ``'cuda'``: ASTRA on the GPU, two or three dimensions.
+        - ``'matrix'``: ASTRA's matrix, stored on the device of ``X``; two dimensions.
+          The adjoint is exact, batches are one product; see `SparseMatrixBackend`.
+        - ``'cuda'``: ASTRA on the GPU, two or three dimensions, without copies; see
+          `CudaBackend`. The adjoint is exact up to discretization only.
         - ``'cpu'``: ASTRA on the CPU, two dimensions, on the fly.
-        - ``'matrix'``: the matrix of ``'cpu'``, stored; the fastest on the CPU, and
-          the only one that takes batches; see `SparseMatrixBackend`.
-        - ``'auto'``: ``'cuda'`` if ``X`` is on the GPU; else ``'matrix'`` if it fits
-          into ``max_bytes``; else ``'cuda'`` if ASTRA finds a GPU; else ``'cpu'``.
+        - ``'auto'``: ``'matrix'`` if it fits into ``max_bytes``; else ``'cuda'`` if
+          ASTRA finds a GPU; else ``'cpu'``.
     max_bytes : int, optional
         Memory bound of ``'matrix'``, held against `matrix_bytes`.
 
     Returns
     -------
     ray_trafo : `odl.applications.tomo.RayTransform`
-        Linear operator with an exact adjoint (up to rounding) on the CPU.
+        Linear operator; its adjoint is exact (up to rounding) but for ``'cuda'``.
 
     Raises
     ------
@@ -69,9 +72,11 @@ def ray_transform(
 
     Notes
     -----
-    The projectors of ``'cpu'`` and ``'cuda'`` discretize the integrals differently,
-    and the pair of ``'cuda'`` is adjoint only up to discretization. So a space on the
-    CPU gets ``'matrix'``, with or without a GPU in the machine.
+    The choice of ``'auto'`` gives the same numbers on each device, and gradients that
+    are gradients. ``'matrix'`` and ``'cuda'`` discretize the integrals differently, and
+    with the pair of ``'cuda'`` a gradient is wrong by some percent, which ends a line
+    search early. It is for what has no matrix: three dimensions, large images, large
+    batches.
 
     Examples
     --------
@@ -95,11 +100,28 @@ def ray_transform(
         geometry = parallel_beam_geometry(image_space, _positive_int(num_angles))
     _check_geometry(geometry, image_space)
     backend = _choose_backend(backend, image_space, geometry, max_bytes)
-    if backend != "matrix":
-        return RayTransform(image_space, geometry, impl=f"astra_{backend}")
-    data_space = RayTransform(image_space, geometry, impl="astra_cpu").range
-    impl = SparseMatrixBackend(geometry, image_space, data_space, max_bytes)
-    return RayTransform(image_space, geometry, proj_space=data_space, impl=impl)
+    if backend == "cpu":
+        return RayTransform(image_space, geometry, impl="astra_cpu")
+    ray_trafo = RayTransform(image_space, geometry, impl=CudaBackend)
+    if backend == "cuda":
+        return ray_trafo
+    Y = ray_trafo.range
+    matrix = SparseMatrixBackend(geometry, image_space, Y, max_bytes)
+    return RayTransform(image_space, geometry, proj_space=Y, impl=matrix)
+
+
+@batch_products.register
+def _(operator: RayTransform):
+    backend = operator.get_impl(operator.use_cache)
+    if hasattr(backend, "batch_products"):
+        return backend.batch_products
+    return batch_products.dispatch(object)(operator)
+
+
+@takes_batches.register
+def _(operator: RayTransform) -> bool:
+    backend = operator.get_impl(operator.use_cache)
+    return getattr(backend, "takes_batches", False)
 
 
 def _check_space(X):
@@ -167,24 +189,21 @@ def _choose_backend(backend, X, geometry, max_bytes):
             f"`backend` must be one of {', '.join(map(repr, BACKENDS))}, got "
             f"{backend!r}; use 'auto' for the fastest that there is."
         )
-    on_gpu = X.device != "cpu"
     if backend == "auto":
-        if on_gpu:
-            backend = "cuda"
-        elif X.ndim == 2 and matrix_bytes(geometry, X) <= max_bytes:
+        if X.ndim == 2 and matrix_bytes(geometry, X) <= max_bytes:
             backend = "matrix"
         else:
             backend = "cuda" if astra.use_cuda() else "cpu"
     if backend == "cuda" and not astra.use_cuda():
         raise ValueError(
             "`backend` must be 'cpu' or 'matrix' on this machine, got 'cuda' while "
-            "`astra.use_cuda()` is False; use an `image_space` on the CPU, or install "
-            "ASTRA with CUDA."
+            "`astra.use_cuda()` is False; install ASTRA with CUDA on a machine with a "
+            "GPU."
         )
-    if backend != "cuda" and on_gpu:
+    if backend == "cpu" and X.device != "cpu":
         raise ValueError(
-            f"`image_space` must be on the CPU for backend {backend!r}, got device "
-            f"{X.device!r}; use backend='cuda' or device='cpu'."
+            "`image_space` must be on the CPU for backend 'cpu', got device "
+            f"{X.device!r}; use backend='matrix' or 'cuda', or device='cpu'."
         )
     if backend != "cuda" and X.ndim == 3:
         raise ValueError(

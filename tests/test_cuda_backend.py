@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: MPL-2.0
+"""ASTRA's GPU kernels behind the ray transform, by an emulation on the CPU.
+
+The kernels are those of `astra_emulation`; geometries, projectors, memory and weights
+are those of the package and of ASTRA.
+"""
+
+import gc
+import pickle
+import runpy
+from pathlib import Path
+
+import astra
+import numpy as np
+import odl
+import pytest
+import torch
+from odl.applications.tomo import (
+    ConeBeamGeometry,
+    FanBeamGeometry,
+    Parallel3dAxisGeometry,
+    RayTransform,
+    parallel_beam_geometry,
+)
+
+import astra_emulation
+from odl_genreg.forward_operators import CudaBackend, ray_transform
+from odl_genreg.torch_bridge import (
+    LinearMap,
+    as_element,
+    as_tensor,
+    takes_batches,
+    weight,
+)
+
+emulated_astra = astra_emulation.emulated_astra
+
+pytestmark = pytest.mark.usefixtures("emulated_astra")
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "volume_cone_beam.py"
+BEAMS = ("parallel", "fan", "parallel 3d", "cone")
+
+each_impl = pytest.mark.parametrize("impl", ["numpy", "pytorch"])
+each_beam = pytest.mark.parametrize("beam", BEAMS)
+each_weighting = pytest.mark.parametrize("weighting", ["cell volume", 1.0])
+
+
+def space(beam="parallel", impl="pytorch", weighting="cell volume"):
+    """Space away from the origin; in 3D its cells have sides of three lengths."""
+    keywords = {} if weighting == "cell volume" else {"weighting": weighting}
+    keywords |= {"dtype": "float32", "impl": impl}
+    if "3d" in beam or beam == "cone":
+        low = np.array([-0.9, -1.0, -0.8])
+        high = low + [1.8, 2.2, 1.5]
+        return odl.uniform_discr(low, high, (12, 10, 11), **keywords)
+    extent = 0.2 * np.array([16, 19])
+    low = -0.5 * extent + [0.06, -0.04]
+    return odl.uniform_discr(low, low + extent, (16, 19), **keywords)
+
+
+def geometry_for(X, beam, num_angles=6, cells=(30, 36)):
+    if beam == "parallel":
+        return parallel_beam_geometry(X, num_angles)
+    radius = 0.5 * float(np.linalg.norm(X.partition.extent))
+    full = odl.uniform_partition(0, 2 * np.pi, num_angles)
+    if beam == "fan":
+        detector = odl.uniform_partition(-3 * radius, 3 * radius, 53)
+        return FanBeamGeometry(full, detector, 3 * radius, 2 * radius)
+    if beam == "cone":
+        detector = odl.uniform_partition([-3 * radius] * 2, [3 * radius] * 2, cells)
+        return ConeBeamGeometry(full, detector, 3 * radius, 2 * radius)
+    half = odl.uniform_partition(0, np.pi, num_angles)
+    detector = odl.uniform_partition([-1.8, -1.5], [1.8, 1.5], cells)
+    return Parallel3dAxisGeometry(half, detector)
+
+
+def transform(beam="parallel", impl="pytorch", weighting="cell volume"):
+    X = space(beam, impl, weighting)
+    return ray_transform(X, geometry=geometry_for(X, beam), backend="cuda")
+
+
+def smooth_element(space, seed=0):
+    """Sum of waves with some periods along each axis."""
+    source = np.random.default_rng(seed)
+    axes = np.meshgrid(*(np.linspace(0, 1, n) for n in space.shape), indexing="ij")
+    values = sum(
+        np.cos(2 * np.pi * sum(f * t for f, t in zip(k, axes, strict=True)) + phase)
+        for k, phase in zip(
+            source.uniform(-1.5, 1.5, (4, len(axes))), range(4), strict=True
+        )
+    )
+    return space.element(values.astype("float32"))
+
+
+def random_element(space, seed=0):
+    values = np.random.default_rng(seed).standard_normal(space.shape)
+    return space.element(values.astype("float32"))
+
+
+def relative(x, y):
+    x, y = as_tensor(x).double(), as_tensor(y).double()
+    return float((x - y).norm() / y.norm())
+
+
+@each_impl
+@pytest.mark.parametrize(("beam", "bound"), [("parallel", 1e-5), ("fan", 0.05)])
+def test_projections_are_those_of_the_matrix(beam, bound, impl):
+    """With a parallel beam both interpolate alike; a fan has another discretization."""
+    A = transform(beam, impl)
+    B = ray_transform(A.domain, geometry=A.geometry, backend="matrix")
+    x = smooth_element(A.domain)
+    y = A(A.domain.one())
+    assert isinstance(A, RayTransform)
+    assert (A.impl, A.domain, A.range) == ("CudaBackend", B.domain, B.range)
+    assert relative(A(x), B(x)) < bound
+    assert relative(A.adjoint(y), B.adjoint(y)) < 0.1
+
+
+@each_impl
+@each_weighting
+@each_beam
+def test_adjoint_up_to_discretization(beam, weighting, impl):
+    A = transform(beam, impl, weighting)
+    x, y = smooth_element(A.domain), smooth_element(A.range, 1)
+    Ax = A(x)
+    difference = abs(Ax.inner(y) - x.inner(A.adjoint(y)))
+    assert difference <= 0.03 * Ax.norm() * y.norm()
+    constant = A.domain.one(), A(A.domain.one())
+    ratio = constant[1].inner(constant[1]) / constant[0].inner(A.adjoint(constant[1]))
+    assert ratio == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize("beam", ["parallel 3d", "cone"])
+def test_ball(beam):
+    """The integral along a line at distance d is ``2 sqrt(r^2 - d^2)``."""
+    X = odl.uniform_discr(
+        [-1, -1.2, -0.8], [1, 1.2, 0.8], (30, 36, 24), dtype="float32"
+    )
+    center, radius = np.array([0.25, -0.3, 0.1]), 0.4
+    fine = odl.uniform_discr(X.min_pt, X.max_pt, (90, 108, 72))
+    inside = sum((p - c) ** 2 for p, c in zip(fine.meshgrid, center, strict=True))
+    ball = (inside <= radius**2).reshape(30, 3, 36, 3, 24, 3).mean((1, 3, 5))
+    A = ray_transform(X, geometry=geometry_for(X, beam, 3, (14, 17)), backend="cuda")
+    geometry = A.geometry
+    u, v = geometry.det_partition.coord_vectors
+    expected = np.empty(A.range.shape)
+    for i, angle in enumerate(geometry.angles):
+        for j, k in np.ndindex(len(u), len(v)):
+            point = u[j], v[k]
+            direction = geometry.det_to_src(angle, point)
+            offset = geometry.det_point_position(angle, point) - center
+            distance = np.linalg.norm(np.cross(direction, offset))
+            expected[i, j, k] = 2 * np.sqrt(max(radius**2 - distance**2, 0))
+    result = A(X.element(ball.astype("float32")))
+    error = np.linalg.norm(as_tensor(result).numpy() - expected)
+    assert error <= 0.1 * np.linalg.norm(expected)
+
+
+@each_beam
+def test_batch_equals_single(beam, emulated_astra):
+    A = transform(beam)
+    linear_map = LinearMap(A)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, *A.domain.shape, generator=generator)
+    y = torch.randn(3, *A.range.shape, generator=generator)
+    before = x.clone(), y.clone()
+    emulated_astra.calls.clear()
+    Ax, ATy = linear_map(x), linear_map.T(y)
+    assert len(emulated_astra.calls) == (2 if beam == "parallel" else 6)
+    assert takes_batches(A) == (beam == "parallel")
+    assert torch.equal(x, before[0])
+    assert torch.equal(y, before[1])
+    ratio = weight(A.domain) / weight(A.range)
+    for i in range(3):
+        single = A(as_element(A.domain, x[i]))
+        torch.testing.assert_close(Ax[i], as_tensor(single), rtol=1e-5, atol=1e-5)
+        single = ratio * as_tensor(A.adjoint(as_element(A.range, y[i])))
+        torch.testing.assert_close(ATy[i], single, rtol=1e-5, atol=1e-5)
+
+
+@each_impl
+@each_beam
+def test_elements_are_linked_and_not_copied(beam, impl, monkeypatch):
+    """ASTRA gets the memory of ``x`` and of ``out``; in 3D data have another order."""
+    A = transform(beam, impl)
+    project, pointers = astra.experimental.direct_FP3D, []
+
+    def recorded(projector, x, y):
+        pointers.extend([x.data_ptr(), y.data_ptr()])
+        return project(projector, x, y)
+
+    monkeypatch.setattr(astra.experimental, "direct_FP3D", recorded)
+    x, out = random_element(A.domain), random_element(A.range, 1)
+    expected = A(x)
+    pointers.clear()
+    assert A(x, out=out) is out
+    assert relative(out, expected) == 0
+    assert pointers[0] == as_tensor(x).data_ptr()
+    assert (pointers[1] == as_tensor(out).data_ptr()) == (A.domain.ndim == 2)
+
+
+@each_impl
+@each_beam
+def test_out_and_input(beam, impl):
+    A = transform(beam, impl)
+    for operator in (A, A.adjoint):
+        x = random_element(operator.domain)
+        before, out = x.copy(), random_element(operator.range, 2)
+        assert operator(x, out=out) is out
+        assert relative(out, operator(x)) == 0
+        assert x == before
+
+
+def test_memory_that_is_not_contiguous():
+    A = transform()
+    x = random_element(A.domain)
+    strided = as_tensor(x).T.contiguous().T
+    same = as_element(A.domain, strided)
+    out = as_element(A.range, torch.zeros(A.range.shape[::-1]).T)
+    assert relative(A(same), A(x)) == 0
+    assert relative(A(same, out=out), A(x)) == 0
+
+
+def test_arrays_that_are_not_contiguous():
+    A = transform(impl="numpy")
+    x = random_element(A.domain)
+    out = A.range.element(np.zeros(A.range.shape, "float32", order="F"))
+    assert relative(A(x, out=out), A(x)) == 0
+
+
+def projectors(capsys):
+    astra.projector3d.info()
+    return capsys.readouterr().out
+
+
+@each_beam
+def test_projectors_are_made_once_and_deleted(beam, capsys):
+    gc.collect()
+    before = projectors(capsys)
+    A = transform(beam)
+    x = random_element(A.domain)
+    A.adjoint(A(x))
+    one = projectors(capsys)
+    A.adjoint(A(x))
+    assert projectors(capsys) == one != before
+    del A, x
+    gc.collect()
+    assert projectors(capsys) == before
+
+
+def test_projectors_of_many_batch_sizes_are_few(capsys):
+    gc.collect()
+    before = len(projectors(capsys))
+    A = transform()
+    linear_map = LinearMap(A)
+    sizes = []
+    for batch in (*range(1, 31),):
+        linear_map(torch.zeros(batch, *A.domain.shape))
+        sizes.append(len(projectors(capsys)) - before)
+    assert max(sizes) < 10 * sizes[0]
+
+
+def test_pickle():
+    A = transform()
+    x = random_element(A.domain)
+    assert relative(pickle.loads(pickle.dumps(A))(x), A(x)) == 0
+
+
+def test_backend_class_of_odl():
+    X = space()
+    A = RayTransform(X, geometry_for(X, "parallel"), impl=CudaBackend)
+    assert relative(A(X.one()), transform()(X.one())) == 0
+
+
+def test_auto_takes_what_there_is():
+    X = space()
+    assert ray_transform(X, num_angles=3).impl == "SparseMatrixBackend"
+    assert ray_transform(X, num_angles=3, max_bytes=1).impl == "CudaBackend"
+    X = space("cone")
+    A = ray_transform(X, geometry=geometry_for(X, "cone"))
+    assert A.impl == "CudaBackend"
+
+
+def test_cpu_backend_wants_the_cpu(monkeypatch):
+    backend = odl.lookup_array_backend("pytorch")
+    devices = [*backend.available_devices, "meta"]
+    monkeypatch.setattr(backend, "available_devices", devices)
+    X = odl.uniform_discr(
+        [-1, -1], [1, 1], (8, 8), dtype="float32", impl="pytorch", device="meta"
+    )
+    with pytest.raises(ValueError, match="must be on the CPU for backend 'cpu'.*meta"):
+        ray_transform(X, num_angles=3, backend="cpu")
+
+
+def test_example_of_a_volume(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("GENREG_QUICK", "1")
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    assert (tmp_path / "volume_cone_beam.png").exists()
+    assert "range, " in capsys.readouterr().out
