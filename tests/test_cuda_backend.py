@@ -46,12 +46,13 @@ each_weighting = pytest.mark.parametrize("weighting", ["cell volume", 1.0])
 
 
 def space(beam="parallel", impl="pytorch", weighting="cell volume"):
-    """Space away from the origin; in 3D its cells have sides of three lengths."""
+    """Space away from the origin; in 3D its cells are no cubes."""
     keywords = {} if weighting == "cell volume" else {"weighting": weighting}
     keywords |= {"dtype": "float32", "impl": impl}
     if "3d" in beam or beam == "cone":
         low = np.array([-0.9, -1.0, -0.8])
-        high = low + [1.8, 2.2, 1.5]
+        side_y = 0.15 if "3d" in beam else 0.22
+        high = low + np.array([12 * 0.15, 10 * side_y, 1.5])
         return odl.uniform_discr(low, high, (12, 10, 11), **keywords)
     extent = 0.2 * np.array([16, 19])
     low = -0.5 * extent + [0.06, -0.04]
@@ -290,6 +291,12 @@ def test_cpu_backend_wants_the_cpu(monkeypatch):
     )
     with pytest.raises(ValueError, match="must be on the CPU for backend 'cpu'.*meta"):
         ray_transform(X, num_angles=3, backend="cpu")
+
+
+def test_parallel_beam_in_3d_wants_equal_sides():
+    X = space("cone")
+    with pytest.raises(ValueError, match="equal sides.*got 0.15 and 0.22; resample"):
+        ray_transform(X, geometry=geometry_for(X, "parallel 3d"))
 
 
 def test_example_of_a_volume(monkeypatch, tmp_path, capsys):

@@ -7,6 +7,7 @@ from odl.applications.tomo import (
     Flat1dDetector,
     Flat2dDetector,
     Geometry,
+    ParallelBeamGeometry,
     RayTransform,
     parallel_beam_geometry,
 )
@@ -181,6 +182,15 @@ def _check_geometry(geometry, X):
             "`geometry` must have a flat detector with cells of one size (ASTRA knows "
             f"no other), got {kind} one; resample the data to a flat detector."
         )
+    if isinstance(geometry, ParallelBeamGeometry) and X.ndim == 3:
+        # ASTRA's par3d_fp.cu takes one side for the other in the length of a ray.
+        first, second = X.cell_sides[:2]
+        if not np.isclose(first, second):
+            raise ValueError(
+                "`image_space` must have cells of equal sides along its first two axes "
+                f"for a parallel beam in 3D, got {first:.6g} and {second:.6g}; "
+                "resample it."
+            )
 
 
 def _choose_backend(backend, X, geometry, max_bytes):
