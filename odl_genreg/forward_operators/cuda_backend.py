@@ -117,7 +117,7 @@ def _apply(kernel, x, shape):
 def _run(kernel, x, y):
     """Call a kernel of ASTRA on the device of the tensors."""
     x = x.detach().contiguous()
-    if x.device.type == "cpu":
+    if x.device.type != "cuda":
         return kernel(x, y)
     stream = torch.cuda.current_stream(x.device)
     if stream != torch.cuda.default_stream(x.device):
