@@ -28,7 +28,8 @@ class EliminatedInData(ImageQuadratic):
         ``phi(g) = r^T C^{-1} r``,  ``x = g + A^T C^{-1} r / s``,  ``r = y - A g``,
         ``C = 2 sigma^2 I + A A^T / s``
 
-    ``C`` is built and factored once, in float64.
+    ``C`` is built and factored once, in float64; it is positive definite, or an error,
+    which comes of an adjoint that is none.
     """
 
     def __init__(self, forward, noise_std, stiffness: float):
@@ -37,7 +38,7 @@ class EliminatedInData(ImageQuadratic):
         self.stiffness, dtype = float(stiffness), torch_dtype(forward.range)
         C = gram_matrix(forward.operator).double() / self.stiffness
         C.diagonal().add_(2 * self.noise_std**2)
-        self._factor = torch.linalg.cholesky(C).to(dtype)
+        self._factor = _cholesky(C).to(dtype)
 
     def images(self, g, y):
         """Return ``x``."""
@@ -80,7 +81,7 @@ class EliminatedInImage(ImageQuadratic):
         H = gram_matrix(self.forward.operator, transposed=True).double()
         H /= 2 * self.noise_std**2
         H.diagonal().add_(self.stiffness)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(H))
+        inverse = torch.cholesky_inverse(_cholesky(H))
         self._inverse = inverse.to(torch_dtype(self.forward.domain))
 
     def _solve(self, v):
@@ -171,3 +172,15 @@ def is_direct(operator) -> bool:
     """Tell whether `eliminated` solves its systems by a transform or a matrix."""
     small = min(operator.domain.size, operator.range.size) <= MAX_DENSE
     return small or normal_spectrum(operator) is not None
+
+
+def _cholesky(matrix):
+    """Return the lower factor of a matrix that is positive definite in theory."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if failed:
+        raise ValueError(
+            "`operator` must have an exact adjoint for the soft constraint at this "
+            "noise level, got one with which A^* A has negative eigenvalues; use "
+            "another, such as `ray_transform(X, backend='matrix')`."
+        )
+    return factor

@@ -16,6 +16,7 @@ from odl import functionals as f
 
 import odl_genreg as ogr
 from generators import (
+    DenseOperator,
     LatentScaledSquare,
     forward_operator,
     image_space,
@@ -51,6 +52,14 @@ class Output(torch.nn.Module):
         return torch.full((len(z), *self.shape), self.fill, dtype=z.dtype)
 
 
+class Unmatched(DenseOperator):
+    """Operator whose adjoint has the wrong sign."""
+
+    @property
+    def adjoint(self):
+        return -super().adjoint
+
+
 def on_meta():
     return torch.nn.Linear(3, 63, dtype=torch.float64, device="meta")
 
@@ -58,6 +67,8 @@ def on_meta():
 def with_weights():
     return odl.rn(3, weighting=[1.0, 2.0, 3.0])
 
+
+UNMATCHED = Unmatched(A.matrix, X, A.range)
 
 BRIDGE = [
     (
@@ -517,6 +528,12 @@ def palm(smooth=lambda v, *y: (v**2).sum(1), functionals=(None,), **options):
 
 
 SOLVERS = [
+    (
+        lambda: R.latent_objective(ogr.squared_l2(UNMATCHED, D.data, 0.01), 1.0),
+        ValueError,
+        "`operator` must have an exact adjoint for the soft constraint.*got one with "
+        "which .* negative eigenvalues; use another, such as",
+    ),
     *(
         (
             lambda discount=discount: solvers.BacktrackingLineSearch(
