@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 BENCH ?= ray_transform objective batch scaling solvers
 BENCH_ARGS ?=
 STUDIES ?= mnist_tomography mri_radial method_comparison out_of_distribution \
-	initialization flexibility csgm_mnist
+	initialization flexibility csgm_mnist unmatched_adjoint
 STUDY_ARGS ?=
 # An index with another build of torch, e.g. https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=

@@ -15,7 +15,7 @@ import odl_genreg as ogr
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "examples" / "studies"
 # What studies need; the others are studies.
-PARTS = {"csgm_methods", "csgm_vae", "mr_floor", "train_mr_generator"}
+PARTS = {"csgm_methods", "csgm_vae", "mismatch", "mr_floor", "train_mr_generator"}
 SCRIPTS = sorted(p for p in STUDIES.glob("*.py") if p.stem not in PARTS)
 
 
