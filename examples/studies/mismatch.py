@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 import odl_genreg as ogr
+from odl_genreg.datasets import demo_digits
 from odl_genreg.torch_bridge import LinearMap, as_tensor, torch_device
 
 NUMBER = 100  # of random pairs
@@ -68,7 +69,7 @@ def mismatches(A, B):
     device = torch_device(B.domain)
     x = torch.randn(NUMBER, *A.domain.shape, generator=source).to(device)
     y = torch.randn(NUMBER, *A.range.shape, generator=source).to(device)
-    digits = torch.from_numpy(ogr.datasets.demo_digits()).to(device)
+    digits = torch.from_numpy(demo_digits()).to(device)
     data = forward(digits.roll(1, 0))
     eye = torch.eye(A.domain.size, device=device).reshape(-1, *A.domain.shape)
     normal = forward.T(forward(eye)).flatten(1).double().cpu().numpy()
