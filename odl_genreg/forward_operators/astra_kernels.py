@@ -18,6 +18,7 @@ import weakref
 
 import astra
 import astra.experimental
+import numpy as np
 import torch
 from odl.applications.tomo import ParallelBeamGeometry
 from odl.applications.tomo.backends.astra_setup import (
@@ -26,6 +27,8 @@ from odl.applications.tomo.backends.astra_setup import (
     astra_projector,
     astra_volume_geometry,
 )
+
+from ..torch_bridge import torch_device
 
 __all__ = ("PlaneKernels", "SliceKernels", "VolumeKernels", "kernels_for")
 
@@ -69,6 +72,7 @@ class SliceKernels:
             )
 
         self._projector = functools.lru_cache(_NUM_PROJECTORS)(create)
+        self._obliquity = _obliquity(create(1).geometry, geometry, image_space)
 
     def project(self, x: torch.Tensor, y: torch.Tensor):
         """Write ``S x`` to ``y``, all images in one call."""
@@ -76,6 +80,7 @@ class SliceKernels:
 
     def backproject(self, y: torch.Tensor, x: torch.Tensor):
         """Write ``S^T y`` to ``x``, all images in one call."""
+        y = _across(y, self._obliquity)
         astra.experimental.direct_BP3D(self._projector(len(x)).id, x, y)
 
 
@@ -94,6 +99,7 @@ class PlaneKernels:
             astra_projection_geometry(geometry, "cuda"),
             in_plane=True,
         )
+        self._obliquity = _obliquity(self._projector.geometry, geometry, image_space)
 
     def project(self, x: torch.Tensor, y: torch.Tensor):
         """Write ``S x`` to ``y``."""
@@ -102,6 +108,7 @@ class PlaneKernels:
 
     def backproject(self, y: torch.Tensor, x: torch.Tensor):
         """Write ``S^T y`` to ``x``."""
+        y = _across(y, self._obliquity)
         for image, data in zip(x.split(1), y.split(1), strict=True):
             astra.experimental.direct_BP3D(self._projector.id, image, data)
 
@@ -115,11 +122,12 @@ class VolumeKernels:
 
     def __init__(self, geometry, image_space):
         """Initialize a new instance; parameters are those of `kernels_for`."""
-        proj_geometry = astra_projection_geometry(geometry, "cuda")
         self._projector = _Projector(
-            astra_volume_geometry(image_space, "cuda"), proj_geometry
+            astra_volume_geometry(image_space, "cuda"),
+            astra_projection_geometry(geometry, "cuda"),
         )
-        self._data_shape = astra.geom_size(proj_geometry)
+        self._data_shape = astra.geom_size(self._projector.geometry)
+        self._obliquity = _obliquity(self._projector.geometry, geometry, image_space)
 
     def project(self, x: torch.Tensor, y: torch.Tensor):
         """Write ``S x`` to ``y``."""
@@ -131,6 +139,7 @@ class VolumeKernels:
     def backproject(self, y: torch.Tensor, x: torch.Tensor):
         """Write ``S^T y`` to ``x``."""
         u, angles, v = self._data_shape
+        y = _across(y, self._obliquity)
         for volume, data in zip(x, y, strict=True):
             buffer = data.reshape(angles, u, v).transpose(0, 1).contiguous()
             astra.experimental.direct_BP3D(self._projector.id, volume, buffer)
@@ -143,4 +152,35 @@ class _Projector:
         self.id = astra_projector(
             "cuda3d", volume_geometry, projection_geometry, 3, override_2D=in_plane
         )
+        self.geometry = projection_geometry
         weakref.finalize(self, astra.projector3d.delete, self.id)
+
+
+def _obliquity(projection_geometry, geometry, image_space):
+    """Return ``1 / cos`` of the angle between rays and detector normal, on ``Y``.
+
+    Rays that are oblique to the detector lie closer together than its cells. ASTRA's
+    weights know the cells alone. A number where all rays are alike.
+    """
+    vectors = projection_geometry["Vectors"].reshape(-1, 1, 1, 4, 3)
+    rays, middle, u, v = np.moveaxis(vectors, 3, 0)
+    rows, columns = (
+        projection_geometry[f"Detector{name}Count"] for name in ("Row", "Col")
+    )
+    if projection_geometry["type"] == "cone_vec":
+        i = np.arange(rows)[:, None, None] - (rows - 1) / 2
+        j = np.arange(columns)[:, None] - (columns - 1) / 2
+        rays = middle + i * v + j * u - rays
+    normal = np.cross(u, v)
+    lengths = np.linalg.norm(rays, axis=-1) * np.linalg.norm(normal, axis=-1)
+    values = lengths / np.abs(np.sum(rays * normal, axis=-1))
+    if np.allclose(values, values.flat[0]):
+        return float(values.flat[0])
+    values = np.broadcast_to(values, (len(vectors), rows, columns))
+    values = torch.from_numpy(values.reshape(geometry.partition.shape).copy())
+    return values.to(torch_device(image_space), torch.float32)
+
+
+def _across(y, obliquity):
+    """Turn data for the density of rays across them, rather than on the detector."""
+    return y if np.isscalar(obliquity) and obliquity == 1 else y * obliquity
