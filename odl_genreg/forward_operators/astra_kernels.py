@@ -160,7 +160,7 @@ def _obliquity(projection_geometry, geometry, image_space):
     """Return ``1 / cos`` of the angle between rays and detector normal, on ``Y``.
 
     Rays that are oblique to the detector lie closer together than its cells. ASTRA's
-    weights know the cells alone. A number where all rays are alike.
+    weights know the cells alone. None where no ray is oblique.
     """
     vectors = projection_geometry["Vectors"].reshape(-1, 1, 1, 4, 3)
     rays, middle, u, v = np.moveaxis(vectors, 3, 0)
@@ -174,8 +174,8 @@ def _obliquity(projection_geometry, geometry, image_space):
     normal = np.cross(u, v)
     lengths = np.linalg.norm(rays, axis=-1) * np.linalg.norm(normal, axis=-1)
     values = lengths / np.abs(np.sum(rays * normal, axis=-1))
-    if np.allclose(values, values.flat[0]):
-        return float(values.flat[0])
+    if np.allclose(values, 1):
+        return None
     values = np.broadcast_to(values, (len(vectors), rows, columns))
     values = torch.from_numpy(values.reshape(geometry.partition.shape).copy())
     return values.to(torch_device(image_space), torch.float32)
@@ -183,4 +183,4 @@ def _obliquity(projection_geometry, geometry, image_space):
 
 def _across(y, obliquity):
     """Turn data for the density of rays across them, rather than on the detector."""
-    return y if np.isscalar(obliquity) and obliquity == 1 else y * obliquity
+    return y if obliquity is None else y * obliquity
