@@ -74,10 +74,10 @@ def ray_transform(
     Notes
     -----
     The choice of ``'auto'`` gives the same numbers on each device, and gradients that
-    are gradients. ``'matrix'`` and ``'cuda'`` discretize the integrals differently, and
-    with the pair of ``'cuda'`` a gradient is wrong by some percent, which ends a line
-    search early. It is for what has no matrix: three dimensions, large images, large
-    batches.
+    are gradients. ``'cuda'`` discretizes the integrals of a fan differently, and its
+    gradients are wrong by a percent or less: no harm to `range_constraint`, but to
+    `soft_constraint` and to certificates. It is for what has no matrix: three
+    dimensions, large images, large batches.
 
     Examples
     --------
