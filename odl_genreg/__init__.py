@@ -23,6 +23,7 @@ from . import (  # noqa: E402
     solvers,
     torch_bridge,
 )
+from .accelerated_generator import accelerated  # noqa: E402
 from .checkpoint import load_generator, save_generator  # noqa: E402
 from .forward_operators import (  # noqa: E402
     Convolution,
@@ -72,6 +73,7 @@ __all__ = (
     "Resampling",
     "WeightChoice",
     "WolfeLineSearch",
+    "accelerated",
     "checkpoint",
     "choose_weights",
     "data_fidelity",

@@ -616,7 +616,46 @@ SOLVERS = [
     ),
 ]
 
-CASES = BRIDGE + GENERATOR + FIDELITY + PRIOR + REGULARIZER + RECONSTRUCT + SOLVERS
+ACCELERATED = [
+    (
+        lambda: ogr.accelerated(linear_network()),
+        TypeError,
+        "`generator` must be a `Generator`, got Linear; make",
+    ),
+    (
+        lambda: ogr.accelerated(make_generator("conv"), autocast="float8"),
+        ValueError,
+        "`autocast` must be one of 'float16', 'bfloat16', got 'float8'; leave",
+    ),
+    (
+        lambda: ogr.accelerated(G, autocast="float16"),
+        ValueError,
+        "`generator` must have dtype float32 for `autocast`, got float64; leave",
+    ),
+    (
+        lambda: ogr.accelerated(make_generator("conv"), tolerance=0.0),
+        ValueError,
+        "`tolerance` must be positive, got 0.0; leave",
+    ),
+    (
+        lambda: ogr.accelerated(
+            make_generator("conv"), autocast="bfloat16", tolerance=1e-5
+        ),
+        ValueError,
+        r"`tolerance` must bound .*, got 0.00\d+ > 1e-05 in G\(z\); give a larger",
+    ),
+]
+
+CASES = (
+    ACCELERATED
+    + BRIDGE
+    + GENERATOR
+    + FIDELITY
+    + PRIOR
+    + REGULARIZER
+    + RECONSTRUCT
+    + SOLVERS
+)
 
 
 @pytest.mark.parametrize(("call", "error", "message"), CASES)
@@ -640,6 +679,7 @@ def test_errors_come_before_any_work(monkeypatch):
 
 MODULES = (
     "torch_bridge",
+    "accelerated_generator.py",
     "generator.py",
     "structured_gaussian.py",
     "data_fidelity.py",

@@ -44,6 +44,7 @@ LAYERS = (
         "structured_gaussian",
     },
     {
+        "accelerated_generator",
         "data_fidelity",
         "forward_operators",
         "generator",
