@@ -136,7 +136,7 @@ def _compare(generator, fast, count, tolerance):
             raise ValueError(
                 f"`tolerance` must bound the relative differences to the plain "
                 f"generator, got {difference:.2g} > {tolerance:g} in {name}; give a "
-                "larger one, or 'float16' for more digits, 'bfloat16' for larger numbers."
+                "larger one, 'float16' for more digits or 'bfloat16' for more range."
             )
 
 
