@@ -23,7 +23,6 @@ from . import (  # noqa: E402
     solvers,
     torch_bridge,
 )
-from .accelerated_generator import accelerated  # noqa: E402
 from .checkpoint import load_generator, save_generator  # noqa: E402
 from .forward_operators import (  # noqa: E402
     Convolution,
@@ -41,6 +40,7 @@ from .forward_operators import (  # noqa: E402
 from .gaussian_noise import squared_l2  # noqa: E402
 from .generative_regularizer import GenerativeRegularizer  # noqa: E402
 from .generator import Generator  # noqa: E402
+from .half_precision import half_precision  # noqa: E402
 from .poisson_noise import kullback_leibler  # noqa: E402
 from .reconstruction import reconstruct  # noqa: E402
 from .regularizer import (  # noqa: E402
@@ -73,7 +73,6 @@ __all__ = (
     "Resampling",
     "WeightChoice",
     "WolfeLineSearch",
-    "accelerated",
     "checkpoint",
     "choose_weights",
     "data_fidelity",
@@ -82,6 +81,7 @@ __all__ = (
     "forward_operators",
     "gaussian_noise",
     "gaussian_sensing",
+    "half_precision",
     "import_weights",
     "inpainting",
     "kullback_leibler",

@@ -616,45 +616,36 @@ SOLVERS = [
     ),
 ]
 
-ACCELERATED = [
+HALF = [
     (
-        lambda: ogr.accelerated(linear_network()),
+        lambda: ogr.half_precision(linear_network()),
         TypeError,
         "`generator` must be a `Generator`, got Linear; make",
     ),
     (
-        lambda: ogr.accelerated(make_generator("conv"), autocast="float8"),
+        lambda: ogr.half_precision(make_generator("conv"), "float8"),
         ValueError,
-        "`autocast` must be one of 'float16', 'bfloat16', got 'float8'; leave",
+        "`dtype` must be one of 'float16', 'bfloat16', got 'float8'; use",
     ),
     (
-        lambda: ogr.accelerated(G, autocast="float16"),
+        lambda: ogr.half_precision(G),
         ValueError,
-        "`generator` must have dtype float32 for `autocast`, got float64; leave",
+        "`generator` must have dtype float32, got float64; build",
     ),
     (
-        lambda: ogr.accelerated(make_generator("conv"), tolerance=0.0),
+        lambda: ogr.half_precision(make_generator("conv"), tolerance=0.0),
         ValueError,
         "`tolerance` must be positive, got 0.0; leave",
     ),
     (
-        lambda: ogr.accelerated(
-            make_generator("conv"), autocast="bfloat16", tolerance=1e-5
-        ),
+        lambda: ogr.half_precision(make_generator("conv"), "bfloat16", tolerance=1e-5),
         ValueError,
         r"`tolerance` must bound .*, got 0.00\d+ > 1e-05 in G\(z\); give a larger",
     ),
 ]
 
 CASES = (
-    ACCELERATED
-    + BRIDGE
-    + GENERATOR
-    + FIDELITY
-    + PRIOR
-    + REGULARIZER
-    + RECONSTRUCT
-    + SOLVERS
+    HALF + BRIDGE + GENERATOR + FIDELITY + PRIOR + REGULARIZER + RECONSTRUCT + SOLVERS
 )
 
 
@@ -679,8 +670,8 @@ def test_errors_come_before_any_work(monkeypatch):
 
 MODULES = (
     "torch_bridge",
-    "accelerated_generator.py",
     "generator.py",
+    "half_precision.py",
     "structured_gaussian.py",
     "data_fidelity.py",
     "latent_prior.py",

@@ -146,3 +146,19 @@ def test_generator_follows_training_of_the_network():
     assert (G(z) - before).norm() > 1e-2
     expected = network(as_tensor(z)[None]).detach()[0].tolist()
     assert array(G(z)).tolist() == pytest.approx(expected, rel=tolerance["float64"])
+
+
+def test_compiled_network_is_used_as_it_was():
+    """`torch.compile` compiles at the first call: here never."""
+    network = NETWORKS["conv"]()
+    compiled = torch.compile(network)
+    Z, X = latent_space(dtype="float32"), image_space(dtype="float32")
+    G = Generator(compiled, Z, X)
+    assert type(G.module) is type(network)
+    assert list(G.module.state_dict()) == list(network.state_dict())
+    assert (
+        adjoint_error(G.derivative(random_element(Z))) <= adjoint_tolerance["float32"]
+    )
+    with torch.no_grad():
+        network[0].bias.add_(1.0)
+    assert torch.equal(G.module[0].bias, network[0].bias)

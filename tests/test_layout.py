@@ -44,10 +44,10 @@ LAYERS = (
         "structured_gaussian",
     },
     {
-        "accelerated_generator",
         "data_fidelity",
         "forward_operators",
         "generator",
+        "half_precision",
         "latent_prior",
         "poisson_noise",
     },

@@ -16,7 +16,8 @@ def frozen(module: torch.nn.Module) -> torch.nn.Module:
     """Return a twin of ``module`` in evaluation mode that needs no gradients.
 
     The twin shares the memory of parameters and buffers; mode, ``requires_grad``
-    and ``.grad`` of ``module`` stay as they are.
+    and ``.grad`` of ``module`` stay as they are. Of a module that `torch.compile` has
+    made it is a twin of the one that was compiled.
 
     Examples
     --------
@@ -29,6 +30,8 @@ def frozen(module: torch.nn.Module) -> torch.nn.Module:
     >>> module.training, module.weight.requires_grad
     (True, True)
     """
+    # What `torch.compile` made is neither differentiated twice nor from a kept graph.
+    module = getattr(module, "_orig_mod", module)
     shared = {
         id(p): torch.nn.Parameter(p.detach(), requires_grad=False)
         for p in module.parameters()
