@@ -148,6 +148,9 @@ def test_generator_follows_training_of_the_network():
     assert array(G(z)).tolist() == pytest.approx(expected, rel=tolerance["float64"])
 
 
+@pytest.mark.slow
+# Raised by torch itself.
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_compiled_network_is_used_as_it_was():
     """`torch.compile` compiles at the first call: here never."""
     network = NETWORKS["conv"]()
