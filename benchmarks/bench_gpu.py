@@ -6,7 +6,9 @@ Each part writes ``results/gpu_<part>.json`` and, on a GPU, its section of READM
 """
 
 import argparse
+import sys
 import time
+import traceback
 
 import gpu_device_parts
 import gpu_parts
@@ -64,6 +66,8 @@ def main(given=None):
     if device.type == "cuda" and not torch.cuda.is_available():
         print("bench_gpu needs a CUDA device, torch finds none; --device cpu tries it.")
         return
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
     options = Options(
         device,
         arguments_given.quick,
@@ -72,11 +76,19 @@ def main(given=None):
     )
     # Only a full run on a GPU is a result.
     quick = options.quick or not options.on_gpu
+    failed = []
     for name in arguments_given.parts or PARTS:
         start = time.perf_counter()
-        text, results = section(name, options)
+        try:
+            text, results = section(name, options)
+        except Exception:  # the time on a device is dear: go on with the others
+            traceback.print_exc()
+            failed.append(name)
+            continue
         seconds = time.perf_counter() - start
         publish(f"gpu_{name}", text, results, quick=quick, seconds=seconds)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -39,12 +39,14 @@ allocator, and what else of the device was not free, mostly ASTRA's.
 def peer(options):
     """Part c."""
     rows, claims = [], []
-    for pixels in (32,) if options.quick else (128, 512):
+    for pixels in options.sizes(128, 512):
         backend = options.backends[0]
         problem = DeviceProblem(pixels, NUM_ANGLES, backend, options.device)
         linear, network = LinearMap(problem.A), problem.G.module
         project = with_channel(linear)
-        physics = peer_physics(pixels, NUM_ANGLES, options.device)
+        physics = attempted(
+            functools.partial(peer_physics, pixels, NUM_ANGLES, options.device)
+        )
         for batch in [size for size in options.batches(pixels) if size <= 64]:
             z = problem.latents(batch, seed=1)
             with torch.no_grad():
@@ -59,7 +61,10 @@ def peer(options):
                 ),
             }
             for name, (ours, theirs, point) in pairs.items():
-                times = timed_peer(name, ours, theirs, point, physics, options)
+                shape = point.shape
+                if name == "A^T" and physics is not None:
+                    shape = physics.A(x).shape
+                times = timed_peer(ours, theirs, point, shape, options)
                 ratio = times and times.ratio("deepinv", "ours")
                 case = {"pixels": pixels, "batch": batch, "call": name}
                 rows.append(
@@ -94,18 +99,16 @@ def squared(project, network, x):
     return lambda z: value_and_gradient(objective, z)
 
 
-def timed_peer(name, ours, theirs, point, physics, options):
+def timed_peer(ours, theirs, point, shape, options):
     """Time ours and, if it is there, deepinv's, whose data have another shape."""
-    calls, shape = {"ours": ours}, point.shape
+    calls = {"ours": ours}
     if theirs is not None:
         calls["deepinv"] = theirs
-    if name == "A^T" and physics is not None:
-        shape = (len(point), 1, *physics.measurement_shape)
 
     def fresh(i):
-        noise = 1e-3 * torch.ones((), device=options.device) * i
-        other = torch.ones(shape, device=options.device) if name == "A^T" else point
-        return {"ours": point + noise, "deepinv": other + noise}
+        same = shape == point.shape
+        other = point if same else torch.ones(shape, device=options.device)
+        return {"ours": point + 1e-3 * i, "deepinv": other + 1e-3 * i}
 
     return timed(calls, fresh, options)
 
@@ -116,7 +119,7 @@ def timed_peer(name, ours, theirs, point, physics, options):
 def networks(options):
     """Half precision and compilation."""
     rows = []
-    for pixels in (32,) if options.quick else (128, 512):
+    for pixels in options.sizes(128, 512):
         problem = DeviceProblem(pixels, 2, "matrix", options.device)
         G, plain = problem.G, problem.G.module
         functions = {"plain": plain}
@@ -158,10 +161,10 @@ def energy(network):
 
 
 def attempted(call):
-    """Return ``call()``, None if this machine cannot, for want of a compiler say."""
+    """Return ``call()``, or None where something is missing, such as a compiler."""
     try:
         return call()
-    except Exception as error:  # torch.compile has errors of many kinds
+    except Exception as error:  # of many kinds, from torch.compile and deepinv
         print(f"left out: {str(error).splitlines()[0]}", flush=True)
     return None
 
@@ -172,7 +175,7 @@ def attempted(call):
 def memory(options):
     """Part e."""
     rows = []
-    for pixels in (32,) if options.quick else (128, 512, 1024):
+    for pixels in options.sizes(128, 512, 1024):
         backend = options.backends[0]
         problem = DeviceProblem(pixels, NUM_ANGLES, backend, options.device)
         for batch in options.batches(pixels):

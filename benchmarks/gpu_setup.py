@@ -62,6 +62,12 @@ class Options:
         """How long one case is measured, at least three rounds."""
         return 0.05 if self.quick else 0.3
 
+    def sizes(self, *pixels: int) -> list[int]:
+        """Those numbers of pixels that can be measured: matrices grow."""
+        if self.quick:
+            return [32]
+        return [n for n in pixels if self.has_astra or n <= 128]
+
     def batches(self, pixels: int) -> list[int]:
         """Sizes of batches for images of some pixels."""
         sizes = (1, 4) if self.quick else (1, 4, 16, 64, 256)

@@ -82,6 +82,24 @@ def test_results_of_a_trial(bench, options, monkeypatch, tmp_path):
     assert (BENCHMARKS / "README.md").read_bytes() == readme
 
 
+def test_one_part_fails_and_the_others_run(bench, options, monkeypatch, tmp_path):
+    def broken(options):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(sys.modules["harness"], "RESULTS", tmp_path)
+    monkeypatch.setitem(bench.PARTS, "latent", broken)
+    with pytest.raises(SystemExit, match="failed: latent"):
+        bench.main(["latent", "memory", "--quick", "--device", "cpu"])
+    assert (tmp_path / "gpu_memory-quick.json").exists()
+
+
+def test_too_little_memory_is_a_dash(bench):
+    def full():
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    assert sys.modules["gpu_setup"].guarded(full) is None
+
+
 def test_unknown_part(bench, capsys):
     with pytest.raises(SystemExit):
         bench.main(["latnet"])
