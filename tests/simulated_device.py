@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: MPL-2.0
+"""A device that is none: tensors on the host that behave as if on an accelerator.
+
+Without a GPU it shows the same errors as one: of operations that mix devices, of
+``numpy()``, of random numbers from a generator on the host. `Transfers` counts what
+moves between host and device, here and on a real GPU alike.
+
+The device is called ``simulated:0``. It takes the place that torch keeps for a backend
+of one's own, so that autograd, forward mode and `torch.func` treat it as a real one.
+"""
+
+import contextlib
+import functools
+
+import odl
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+__all__ = ("NAME", "Transfers", "simulated_device")
+
+NAME = "simulated:0"
+aten = torch.ops.aten
+#: Indices may lie on the host; they are moved.
+INDEXED = {
+    aten.index.Tensor,
+    aten.index_put.default,
+    aten.index_put_.default,
+    aten._index_put_impl_.default,
+}
+#: The shape of the result depends on the values, which the host has to learn.
+SHAPED_BY_VALUES = {
+    aten.nonzero.default,
+    aten.masked_select.default,
+    aten._unique2.default,
+    aten.repeat_interleave.Tensor,
+}
+
+
+class _Mode(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls):
+        # Else the first call imports the compiler, for seconds.
+        return False
+
+
+class Transfers(_Mode):
+    """Sizes of what moves between host and device, while active.
+
+    An index or a mask whose length the host has to learn counts as one number.
+    """
+
+    def __init__(self):
+        super().__init__()
+        #: Numbers of entries, a transfer each.
+        self.to_host, self.to_device = [], []
+
+    @property
+    def arrays(self):
+        """Numbers of entries of transfers of more than one."""
+        return [size for size in self.to_host + self.to_device if size > 1]
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func is aten._to_copy.default:
+            self._note(args[0], result)
+        elif func is aten.copy_.default:
+            self._note(args[1], args[0])
+        elif func in INDEXED and _on_device(args[0]):
+            for index in filter(_is_tensor, args[1]):
+                self._note(index, args[0])
+                if index.dtype in (torch.bool, torch.uint8):
+                    self.to_host.append(1)
+        elif any(map(_on_device, tree_leaves(args))) and (
+            func in SHAPED_BY_VALUES or isinstance(result, (bool, int, float))
+        ):
+            self.to_host.append(1)
+        return result
+
+    def _note(self, source, target):
+        if _on_device(source) and not _on_device(target):
+            self.to_host.append(source.numel())
+        elif _on_device(target) and not _on_device(source):
+            self.to_device.append(source.numel())
+
+
+class SimulatedTensor(torch.Tensor):
+    """Tensor that says it is on the device and holds one on the host."""
+
+    @staticmethod
+    def __new__(cls, held):
+        strided = held.layout == torch.strided
+        layout = {
+            "strides": held.stride() if strided else None,
+            "storage_offset": held.storage_offset() if strided else None,
+        }
+        self = torch.Tensor._make_wrapper_subclass(
+            cls, held.shape, dtype=held.dtype, layout=held.layout, device=NAME, **layout
+        )
+        self.held = held
+        return self
+
+    def __repr__(self, *, tensor_contents=None):
+        return f"simulated({self.held!r})"
+
+    def tolist(self):
+        """Return nested lists, after a transfer."""
+        return self.cpu().tolist()
+
+    def numpy(self, *, force=False):
+        """Raise the error of a tensor on an accelerator."""
+        raise TypeError(
+            f"can't convert {self.device} device type tensor to numpy. Use "
+            "Tensor.cpu() to copy the tensor to host memory first."
+        )
+
+    __array__ = numpy
+
+    def data_ptr(self):
+        """Address of what is held."""
+        return self.held.data_ptr()
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return _call(func, args, kwargs or {})
+
+
+class _Simulation(_Mode):
+    """Factory functions with ``device="simulated:0"`` make simulated tensors."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return _call(func, args, kwargs or {})
+
+
+def _call(func, args, kwargs):
+    """Run an operation on what is held; wrap what lies on the device."""
+    leaves = tree_leaves((args, kwargs))
+    simulated = [leaf for leaf in leaves if isinstance(leaf, SimulatedTensor)]
+    device = kwargs.get("device")
+    target = bool(simulated) if device is None else torch.device(device).type != "cpu"
+    if simulated:
+        _check_one_device(func, args, kwargs, leaves)
+    if target and kwargs.get("generator") is not None:
+        raise RuntimeError(
+            f"Expected a '{NAME}' device type for generator but found 'cpu'"
+        )
+    wrappers = {id(leaf.held): leaf for leaf in simulated}
+    shapes = [leaf.shape for leaf in simulated]
+    result = func(*tree_map(_unwrap, args), **tree_map(_unwrap, kwargs))
+    if shapes != [leaf.held.shape for leaf in simulated]:
+        raise NotImplementedError(f"{func} changes a shape in place")
+    if func is aten.copy_.default:
+        return args[0]
+
+    def wrap(value):
+        if not (target and isinstance(value, torch.Tensor)):
+            return value
+        return wrappers[id(value)] if id(value) in wrappers else SimulatedTensor(value)
+
+    return tree_map(wrap, result)
+
+
+def _check_one_device(func, args, kwargs, leaves):
+    """Raise what a real device raises if tensors of the host are among those on it."""
+    host = [leaf for leaf in leaves if _is_tensor(leaf) and not _on_device(leaf)]
+    moved = func is aten.copy_.default or func in INDEXED and _on_device(args[0])
+    written = [
+        value
+        for argument, value in zip(func._schema.arguments, args, strict=False)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    to_host = any(_is_tensor(value) and not _on_device(value) for value in written)
+    if not moved and (to_host or any(leaf.ndim for leaf in host)):
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two "
+            f"devices, {NAME} and cpu! ({func})"
+        )
+
+
+def _unwrap(value):
+    if isinstance(value, SimulatedTensor):
+        return value.held
+    return torch.device("cpu") if isinstance(value, torch.device) else value
+
+
+def _is_tensor(value):
+    return isinstance(value, torch.Tensor)
+
+
+def _on_device(value):
+    return _is_tensor(value) and value.device.type != "cpu"
+
+
+@functools.cache
+def _register():
+    """Tell torch of the device, once in a process: it cannot be undone."""
+    _setup_privateuseone_for_python_backend(NAME.partition(":")[0])
+
+
+@contextlib.contextmanager
+def simulated_device():
+    """Context in which torch and ODL know the device; gives its name."""
+    _register()
+    devices = odl.lookup_array_backend("pytorch").available_devices
+    lifts = torch._C._only_lift_cpu_tensors()
+    devices.append(NAME)
+    # `torch.tensor(..., device=...)` builds on the host and moves.
+    torch._C._set_only_lift_cpu_tensors(True)
+    try:
+        # The thread of a device starts with the first backward pass of a process.
+        with torch.autograd.set_multithreading_enabled(False), _Simulation():
+            yield NAME
+    finally:
+        torch._C._set_only_lift_cpu_tensors(lifts)
+        devices.remove(NAME)
