@@ -16,16 +16,16 @@ from odl_genreg.torch_bridge import as_element, as_tensor, weight
 SHAPE, LATENTS = (7, 9), 3
 
 
-def image_space(impl="numpy", dtype="float64", weighting=None):
+def image_space(impl="numpy", dtype="float64", weighting=None, device="cpu"):
     """Space ``X``; ``weighting=None`` is the cell volume, 0.06."""
     keywords = {} if weighting is None else {"weighting": weighting}
-    return odl.uniform_discr(
-        [0, -1], [1.4, 1.7], SHAPE, dtype=dtype, impl=impl, **keywords
-    )
+    keywords |= {"dtype": dtype, "impl": impl, "device": device}
+    return odl.uniform_discr([0, -1], [1.4, 1.7], SHAPE, **keywords)
 
 
-def latent_space(impl="numpy", dtype="float64", weighting=2.0):
-    return odl.rn(LATENTS, dtype=dtype, impl=impl, weighting=weighting)
+def latent_space(impl="numpy", dtype="float64", weighting=2.0, device="cpu"):
+    keywords = {"dtype": dtype, "impl": impl, "device": device}
+    return odl.rn(LATENTS, weighting=weighting, **keywords)
 
 
 def data_space(size=10, impl="numpy", dtype="float64"):
@@ -79,12 +79,14 @@ def precision_network(dtype, radius=2, seed=1):
 NETWORKS = {"linear": linear_network, "mlp": mlp_network, "conv": conv_network}
 
 
-def make_generator(name="linear", impl="numpy", weighting=None, **keywords):
+def make_generator(
+    name="linear", impl="numpy", weighting=None, device="cpu", **keywords
+):
     """Generator of the zoo; ``weighting=1.0`` for both spaces, or their defaults."""
     dtype = "float32" if name == "conv" else "float64"
-    Z = latent_space(impl, dtype, 2.0 if weighting is None else weighting)
-    X = image_space(impl, dtype, weighting)
-    return Generator(NETWORKS[name](), Z, X, **keywords)
+    Z = latent_space(impl, dtype, 2.0 if weighting is None else weighting, device)
+    X = image_space(impl, dtype, weighting, device)
+    return Generator(NETWORKS[name]().to(device), Z, X, **keywords)
 
 
 def linear_parts(G):
@@ -98,13 +100,12 @@ def random_element(space, seed=0, scale=1.0):
         parts = [random_element(part, seed + i, scale) for i, part in enumerate(space)]
         return space.element(parts)
     tensor = scale * torch.randn(space.shape, generator=source, dtype=torch.float64)
-    dtype = as_tensor(space.zero()).dtype
-    return as_element(space, tensor.to(dtype))
+    return as_element(space, tensor.to(as_tensor(space.zero())))
 
 
 def array(x):
     """Copy of the element as a flat numpy array in double precision."""
-    return as_tensor(x).numpy().astype("float64").ravel()
+    return as_tensor(x).cpu().numpy().astype("float64").ravel()
 
 
 class DenseOperator(odl.Operator):

@@ -15,7 +15,6 @@ import functools
 import odl
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 __all__ = ("NAME", "Transfers", "simulated_device")
@@ -35,6 +34,11 @@ SHAPED_BY_VALUES = {
     aten.masked_select.default,
     aten._unique2.default,
     aten.repeat_interleave.Tensor,
+}
+#: What marks its result as to be conjugated, where torch no longer heeds the mark.
+AT_ONCE = {
+    aten._conj.default: aten._conj_physical.default,
+    aten._neg_view.default: aten.neg.default,
 }
 
 
@@ -72,7 +76,7 @@ class Transfers(_Mode):
                 self._note(index, args[0])
                 if index.dtype in (torch.bool, torch.uint8):
                     self.to_host.append(1)
-        elif any(map(_on_device, tree_leaves(args))) and (
+        elif any(map(_on_device, _leaves(args))) and (
             func in SHAPED_BY_VALUES or isinstance(result, (bool, int, float))
         ):
             self.to_host.append(1)
@@ -117,6 +121,10 @@ class SimulatedTensor(torch.Tensor):
 
     __array__ = numpy
 
+    def __reduce_ex__(self, protocol):
+        # What is read back lies on the host.
+        return self.held.__reduce_ex__(protocol)
+
     def data_ptr(self):
         """Address of what is held."""
         return self.held.data_ptr()
@@ -135,53 +143,71 @@ class _Simulation(_Mode):
 
 def _call(func, args, kwargs):
     """Run an operation on what is held; wrap what lies on the device."""
-    leaves = tree_leaves((args, kwargs))
+    leaves = [*_leaves(args), *_leaves(list(kwargs.values()))]
     simulated = [leaf for leaf in leaves if isinstance(leaf, SimulatedTensor)]
     device = kwargs.get("device")
     target = bool(simulated) if device is None else torch.device(device).type != "cpu"
     if simulated:
-        _check_one_device(func, args, kwargs, leaves)
+        _check_one_device(func, args, leaves)
     if target and kwargs.get("generator") is not None:
         raise RuntimeError(
             f"Expected a '{NAME}' device type for generator but found 'cpu'"
         )
-    wrappers = {id(leaf.held): leaf for leaf in simulated}
+    if device is not None:
+        kwargs = kwargs | {"device": torch.device("cpu")}
     shapes = [leaf.shape for leaf in simulated]
-    result = func(*tree_map(_unwrap, args), **tree_map(_unwrap, kwargs))
+    held = {name: _map(_held, value) for name, value in kwargs.items()}
+    result = AT_ONCE.get(func, func)(*_map(_held, args), **held)
     if shapes != [leaf.held.shape for leaf in simulated]:
         raise NotImplementedError(f"{func} changes a shape in place")
     if func is aten.copy_.default:
         return args[0]
+    wrappers = {id(leaf.held): leaf for leaf in simulated}
 
     def wrap(value):
-        if not (target and isinstance(value, torch.Tensor)):
+        if not isinstance(value, torch.Tensor):
             return value
         return wrappers[id(value)] if id(value) in wrappers else SimulatedTensor(value)
 
-    return tree_map(wrap, result)
+    return _map(wrap, result) if target else result
 
 
-def _check_one_device(func, args, kwargs, leaves):
+def _check_one_device(func, args, leaves):
     """Raise what a real device raises if tensors of the host are among those on it."""
     host = [leaf for leaf in leaves if _is_tensor(leaf) and not _on_device(leaf)]
-    moved = func is aten.copy_.default or func in INDEXED and _on_device(args[0])
+    if not host or func is aten.copy_.default:
+        return
+    if func in INDEXED and _on_device(args[0]):
+        return
     written = [
         value
         for argument, value in zip(func._schema.arguments, args, strict=False)
         if argument.alias_info is not None and argument.alias_info.is_write
     ]
-    to_host = any(_is_tensor(value) and not _on_device(value) for value in written)
-    if not moved and (to_host or any(leaf.ndim for leaf in host)):
+    if any(leaf.ndim for leaf in host) or any(
+        part is value for part in host for value in written
+    ):
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found at least two "
             f"devices, {NAME} and cpu! ({func})"
         )
 
 
-def _unwrap(value):
-    if isinstance(value, SimulatedTensor):
-        return value.held
-    return torch.device("cpu") if isinstance(value, torch.device) else value
+def _held(value):
+    return value.held if isinstance(value, SimulatedTensor) else value
+
+
+def _map(function, value):
+    """Map the leaves of nested sequences."""
+    if isinstance(value, (tuple, list)):
+        return type(value)([_map(function, part) for part in value])
+    return function(value)
+
+
+def _leaves(value):
+    if not isinstance(value, (tuple, list)):
+        return [value]
+    return [leaf for part in value for leaf in _leaves(part)]
 
 
 def _is_tensor(value):

@@ -66,9 +66,8 @@ def latent_statistics(codes: torch.Tensor) -> LatentStatistics:
         )
     covariance = torch.cov(z.T, correction=0).reshape(z.shape[1], -1)
     eigenvalues = torch.linalg.eigvalsh(covariance).clamp_min(0)
-    test = scipy.stats.kstest(
-        z.square().sum(1).numpy(), scipy.stats.chi2(z.shape[1]).cdf
-    )
+    norms = z.square().sum(1).cpu().numpy()
+    test = scipy.stats.kstest(norms, scipy.stats.chi2(z.shape[1]).cdf)
     return LatentStatistics(
         largest_mean=float(z.mean(0).abs().max()),
         variances=covariance.diag().tolist(),

@@ -40,7 +40,7 @@ def earth_movers_distance(images: torch.Tensor, samples: torch.Tensor) -> float:
             f"`samples` must have the shape {tuple(images.shape)} of `images`, got "
             f"{tuple(samples.shape)}; draw as many."
         )
-    cost = _squared_distances(images, samples).numpy()
+    cost = _squared_distances(images, samples).cpu().numpy()
     rows, columns = scipy.optimize.linear_sum_assignment(cost)
     return float(cost[rows, columns].mean())
 

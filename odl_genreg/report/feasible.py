@@ -32,7 +32,7 @@ def feasible(generator: Generator, images: torch.Tensor, *, seed: int = 0) -> Fi
     nrmse = (errors / images.square().flatten(1).mean(1).clamp_min(1e-20)).sqrt()
     source = torch.Generator().manual_seed(seed)
     noise = torch.randn(images.shape, generator=source, dtype=images.dtype)
-    noise = NOISE * scale * noise
+    noise = NOISE * scale * noise.to(images.device)
     moved = project_onto_range(generator, images + noise, seed=seed) - projections
     kept = moved.flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1)
     ideal = (generator.domain.size / generator.range.size) ** 0.5
@@ -49,7 +49,7 @@ def feasible(generator: Generator, images: torch.Tensor, *, seed: int = 0) -> Fi
         "share of noise in a linear range": ideal,
     }
     if images.ndim == 3 and min(images.shape[1:]) >= 7:
-        pairs = zip(projections.numpy(), images.numpy(), strict=True)
+        pairs = zip(projections, images, strict=True)
         values = [ssim(p, x, data_range=scale) for p, x in pairs]
         details["projection SSIM, mean"] = sum(values) / len(values)
     return Finding(

@@ -42,7 +42,7 @@ class Finding:
 
 def deciles(values: torch.Tensor) -> list[float]:
     """Return the 10 %, 20 %, ..., 90 % quantiles."""
-    shares = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
+    shares = torch.linspace(0.1, 0.9, 9, dtype=torch.float64, device=values.device)
     return values.double().flatten().quantile(shares).tolist()
 
 

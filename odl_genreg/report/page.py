@@ -68,5 +68,5 @@ def _numbers(value):
 def _png(picture: torch.Tensor) -> str:
     """Return a picture as the address of an image, black to white over its values."""
     buffer = io.BytesIO()
-    imsave(buffer, picture.detach().numpy(), cmap="gray", format="png")
+    imsave(buffer, picture.detach().cpu().numpy(), cmap="gray", format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..generator import Generator
-from ..torch_bridge import torch_dtype
+from ..torch_bridge import torch_device, torch_dtype
 from .feasible import feasible
 from .finding import Finding
 from .latent import SEARCHED, latent
@@ -38,6 +38,7 @@ def write_report(
         Operator ``G : Z -> X``.
     images : torch.Tensor
         Images ``(number, *X.shape)`` in the unit of ``X`` that it was not trained on.
+        They are moved to its device.
     others : torch.Tensor
         Other images of the kind, such as those of the training.
     path : path-like
@@ -61,7 +62,8 @@ def write_report(
     ValueError
         If ``images`` or ``others`` have another shape than ``X``.
     """
-    shape, dtype = generator.range.shape, torch_dtype(generator.range)
+    X = generator.range
+    shape, dtype, device = X.shape, torch_dtype(X), torch_device(X)
     for label, batch in (("images", images), ("others", others)):
         if tuple(batch.shape[1:]) != shape or len(batch) < 20:
             raise ValueError(
@@ -71,7 +73,7 @@ def write_report(
             )
     source = torch.Generator().manual_seed(seed)
     images, others = (
-        batch[torch.randperm(len(batch), generator=source)].to(dtype)
+        batch[torch.randperm(len(batch), generator=source)].to(device, dtype)
         for batch in (images, others)
     )
     count = min(compared, len(images), len(others))

@@ -95,7 +95,7 @@ def smooth(generator: Generator, images: torch.Tensor, *, seed: int = 0) -> Find
 def _grid(generator, seed, steps=8):
     """Images of ``z_0 + a (z_1 - z_0) + b (z_2 - z_0)`` for ``a, b`` in [0, 1]."""
     first, second, third = sample_latents(generator.domain, 3, seed + 1)
-    shares = torch.linspace(0, 1, steps, dtype=first.dtype)
+    shares = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)
     rows = [
         generator.batch(
             torch.stack(
@@ -111,6 +111,7 @@ def _grid(generator, seed, steps=8):
 def _surfaces(generator, images, latents, seed):
     """``|G(z* + a d_1 + b d_2) - x|^2`` of some images, ``d`` orthonormal."""
     side = torch.linspace(-HALF_WIDTH, HALF_WIDTH, POINTS, dtype=images.dtype)
+    side = side.to(images.device)
     planes, pairs = [], zip(images[:SURFACES], latents[:SURFACES], strict=True)
     for number, (x, z) in enumerate(pairs):
         directions = sample_latents(generator.domain, 2, seed + number).flatten(1)
