@@ -2,6 +2,7 @@
 """What `reconstruct` accepts."""
 
 import math
+import numbers
 
 import odl
 from odl.functionals import Functional
@@ -10,7 +11,7 @@ from .data_fidelity import DataFidelity, checked_data
 from .generative_regularizer import GenerativeRegularizer
 from .projection import sample_latents
 from .solvers import is_smooth
-from .torch_bridge import as_tensor
+from .torch_bridge import as_tensor, space_name
 
 __all__ = (
     "check_options",
@@ -30,11 +31,13 @@ def check_problem(data_fidelity, regularizer, lam, other_terms, bounds):
         )
     X = regularizer.domain
     if not isinstance(data_fidelity, Functional) or data_fidelity.domain != X:
-        received = getattr(data_fidelity, "domain", type(data_fidelity).__name__)
+        received = type(data_fidelity).__name__
+        if hasattr(data_fidelity, "domain"):
+            received = space_name(data_fidelity.domain)
         raise ValueError(
-            f"`data_fidelity` must be a functional on the image space {X!r} of the "
-            f"generator, got {received!r}; build it by `squared_l2(A, y, noise_std)` "
-            "with an operator on that space."
+            "`data_fidelity` must be a functional on the image space "
+            f"{space_name(X)} of the generator, got {received}; build it by "
+            "`squared_l2(A, y, noise_std)` with an operator on that space."
         )
     if not is_smooth(data_fidelity):
         raise ValueError(
@@ -60,15 +63,27 @@ def check_problem(data_fidelity, regularizer, lam, other_terms, bounds):
         if not fits or functional.domain != operator.range:
             raise ValueError(
                 "`other_terms` must be pairs (g, L) of a linear operator on the image "
-                f"space and a functional on its range, got {term!r}; for TV take "
-                "(beta * odl.functionals.GroupL1Norm(grad.range), grad)."
+                f"space {space_name(X)} and a functional on its range, got "
+                f"{_domains(functional, operator) or repr(term)}; for TV take (beta * "
+                "odl.functionals.GroupL1Norm(grad.range), grad)."
             )
     pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
+    pair = pair and all(isinstance(bound, numbers.Real) for bound in bounds)
     if bounds is not None and not (pair and bounds[0] < bounds[1]):
         raise ValueError(
             f"`bounds` must be a pair (lower, upper) with lower < upper, got {bounds}; "
-            "use -inf or inf for none."
+            "use numbers, -inf or inf for none."
         )
+
+
+def _domains(functional, operator):
+    """Where a functional and an operator are defined; None if they are none."""
+    if not isinstance(functional, Functional) or not isinstance(operator, odl.Operator):
+        return None
+    return (
+        f"a functional on {space_name(functional.domain)} and an operator on "
+        f"{space_name(operator.domain)}"
+    )
 
 
 def check_options(restarts, tol, maxiter):
@@ -110,11 +125,16 @@ def latent_starts(generator, images: int, restarts: int, seed: int, start):
     samples[0] = 0
     starts = samples.repeat(images, *[1] * len(Z.shape))
     if start is not None:
-        given = [start] if start in Z else list(start)
+        given = [start] if hasattr(start, "space") else list(start)
         if len(given) not in (1, images) or not all(z in Z for z in given):
+            received = {
+                space_name(z.space) if hasattr(z, "space") else type(z).__name__
+                for z in given
+            }
             raise ValueError(
                 f"`start` must be an element of Z, or one for each of {images} images, "
-                f"got {len(given)} of which some may be none; use `G.domain.element`."
+                f"got {len(given)} of {' and '.join(sorted(received))} where Z is "
+                f"{space_name(Z)}; use `G.domain.element`."
             )
         for image in range(images):
             starts[image * restarts] = as_tensor(given[image % len(given)])

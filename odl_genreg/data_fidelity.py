@@ -3,9 +3,10 @@
 
 import numpy as np
 import odl
+import torch
 from odl.functionals.functional import FunctionalComp
 
-from .torch_bridge import as_tensor, torch_dtype
+from .torch_bridge import as_tensor, space_name, torch_device, torch_dtype
 
 __all__ = ("DataFidelity", "checked_data")
 
@@ -68,14 +69,20 @@ def checked_data(data, data_space):
     if isinstance(data, odl.core.set.space.LinearSpaceElement):
         if data not in data_space:
             raise ValueError(
-                f"`data` must be an element of `operator.range` {data_space!r}, "
-                f"got one of {data.space!r}; use `operator.range.element(data)`."
+                f"`data` must be an element of `operator.range` "
+                f"{space_name(data_space)}, got one of {space_name(data.space)}; use "
+                "`operator.range.element(data)`."
             )
     else:
         if tuple(np.shape(data)) != data_space.shape:
             raise ValueError(
                 f"`data` must have the shape {data_space.shape} of `operator.range`, "
                 f"got {tuple(np.shape(data))}; reshape it."
+            )
+        if isinstance(data, torch.Tensor) and data.device != torch_device(data_space):
+            raise ValueError(
+                f"`data` must be on the device {torch_device(data_space)} of "
+                f"`operator.range`, got a tensor on {data.device}; move it with `to`."
             )
         data = data_space.element(data)
     if not bool(as_tensor(data).isfinite().all()):

@@ -15,6 +15,7 @@ from .latent_prior import gaussian
 from .projection import InnerProblem, InnerSolution
 from .regularizer_operators import InnerGradient, InnerProximal
 from .solvers.smoothness import is_smooth
+from .torch_bridge import space_name
 
 __all__ = ("GenerativeRegularizer",)
 
@@ -119,13 +120,15 @@ class GenerativeRegularizer(Functional):
         if deviation.domain not in (X, odl.ProductSpace(X, Z)):
             raise ValueError(
                 "`deviation` must be a functional on `generator.range` X or on "
-                f"ProductSpace(X, Z), got one on {deviation.domain!r}; build it on the "
-                "spaces of the generator."
+                f"ProductSpace(X, Z), X = {space_name(X)}, got one on "
+                f"{space_name(deviation.domain)}; build it on the spaces of the "
+                "generator."
             )
         if latent_prior.domain != Z:
             raise ValueError(
-                f"`latent_prior` must be a functional on `generator.domain` {Z!r}, got "
-                f"one on {latent_prior.domain!r}; build it on `generator.domain`."
+                "`latent_prior` must be a functional on `generator.domain` "
+                f"{space_name(Z)}, got one on {space_name(latent_prior.domain)}; build "
+                "it on `generator.domain`."
             )
         if not 0 <= mu < math.inf or (mu == 0 and not is_smooth(latent_prior)):
             raise ValueError(

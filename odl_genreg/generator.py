@@ -6,7 +6,13 @@ import math
 import torch
 
 from .precision_factor import num_entries
-from .torch_bridge import TorchOperator, frozen, torch_device, torch_dtype
+from .torch_bridge import (
+    TorchOperator,
+    check_device,
+    frozen,
+    torch_device,
+    torch_dtype,
+)
 
 __all__ = ("Generator",)
 
@@ -196,7 +202,6 @@ def _check_module(name, module, latent_space, image_space):
             "wrap a function in a module with a `forward`."
         )
     dtypes = {p.dtype for p in module.parameters() if p.is_floating_point()}
-    devices = {p.device for p in module.parameters()}
     for space_name, space in (
         ("latent_space", latent_space),
         ("image_space", image_space),
@@ -207,11 +212,7 @@ def _check_module(name, module, latent_space, image_space):
                 f"got {space.dtype_identifier} and {_names(dtypes)}; convert the "
                 "module with `to`, or build the space with its dtype."
             )
-        if devices and devices != {torch_device(space)}:
-            raise ValueError(
-                f"`{name}` and `{space_name}` must be on one device, got "
-                f"{_names(devices)} and {space.device}; move the module with `to`."
-            )
+    check_device(name, module, latent_space=latent_space, image_space=image_space)
 
 
 def _names(values):

@@ -60,11 +60,6 @@ class Transfers(_Mode):
         #: Numbers of entries, a transfer each.
         self.to_host, self.to_device = [], []
 
-    @property
-    def arrays(self):
-        """Numbers of entries of transfers of more than one."""
-        return [size for size in self.to_host + self.to_device if size > 1]
-
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         if func is aten._to_copy.default:
@@ -124,10 +119,6 @@ class SimulatedTensor(torch.Tensor):
     def __reduce_ex__(self, protocol):
         # What is read back lies on the host.
         return self.held.__reduce_ex__(protocol)
-
-    def data_ptr(self):
-        """Address of what is held."""
-        return self.held.data_ptr()
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):

@@ -25,10 +25,11 @@ from generators import (
     make_generator,
     random_element,
 )
-from odl_genreg import latent_prior, solvers, torch_bridge
+from odl_genreg import evaluation, latent_prior, solvers, torch_bridge
 from odl_genreg.networks import VAE
 from odl_genreg.solvers.initial_scaling import InitialScaling
 from odl_genreg.solvers.wolfe_line_search import WolfeLineSearch
+from simulated_device import simulated_device
 
 X, Z = image_space(), latent_space()
 G = make_generator("linear")
@@ -226,8 +227,9 @@ FIDELITY = [
     (
         lambda: ogr.squared_l2(A, X.zero()),
         ValueError,
-        r"`data` must be an element of `operator.range` .*\(0.0, 2.5, 10\), got one of "
-        r"uniform_discr\(.*\(7, 9\)\); use",
+        r"`data` must be an element of `operator.range` .*\(0.0, 2.5, 10\) on cpu, "
+        r"got one of "
+        r"uniform_discr\(.*\(7, 9\)\) on cpu; use",
     ),
     (
         lambda: ogr.squared_l2(A, [0.0] * 11),
@@ -644,9 +646,169 @@ HALF = [
     ),
 ]
 
-CASES = (
-    HALF + BRIDGE + GENERATOR + FIDELITY + PRIOR + REGULARIZER + RECONSTRUCT + SOLVERS
-)
+
+class Doubles(torch.nn.Module):
+    """Network without parameters, with a buffer where it is given one."""
+
+    def __init__(self, buffer=None):
+        super().__init__()
+        self.register_buffer("buffer", buffer)
+
+    def forward(self, z):
+        return 2 * z
+
+
+def mixed(call):
+    """Call a function with a device beside the host, and parts of a problem on it."""
+
+    def run():
+        with simulated_device() as device:
+            there = make_generator("linear", "pytorch", device=device)
+            call(device, there)
+
+    return run
+
+
+def data_on(generator):
+    return ogr.squared_l2(odl.IdentityOperator(generator.range), generator.range.zero())
+
+
+HOST = make_generator("linear", "pytorch")
+BOTH = "'?simulated(:0|', index=0)"
+DEVICES = [
+    (
+        lambda device, there: ogr.Generator(linear_network(), there.domain, X),
+        f"`network` and `latent_space` must be on one device, got cpu and {BOTH}; move",
+    ),
+    (
+        lambda device, there: ogr.Generator(there.module, there.domain, HOST.range),
+        f"`network` and `image_space` must be on one device, got {BOTH} and cpu; move",
+    ),
+    (
+        lambda device, there: ogr.Generator(
+            Doubles(torch.ones(1)), there.domain, there.domain
+        ),
+        f"`network` and `latent_space` must be on one device, got cpu and {BOTH}; move",
+    ),
+    (
+        lambda device, there: ogr.Generator(Doubles(), there.domain, HOST.domain),
+        f"`latent_space` and `image_space` must be on one device, got {BOTH} and cpu; "
+        "build",
+    ),
+    (
+        lambda device, there: ogr.Generator(
+            there.module,
+            there.domain,
+            there.range,
+            encoder=torch.nn.Linear(63, 3, dtype=torch.float64),
+        ),
+        f"`encoder` and `latent_space` must be on one device, got cpu and {BOTH}; move",
+    ),
+    (
+        lambda device, there: torch_bridge.TorchOperator(
+            linear_network(), there.domain, there.range
+        ),
+        f"`module` and `domain` must be on one device, got cpu and {BOTH}; move",
+    ),
+    (
+        lambda device, there: torch_bridge.as_element(
+            there.range, torch.zeros(7, 9, dtype=torch.float64)
+        ),
+        f"`tensor` must have .*{BOTH}.*got .*'cpu'.*; convert",
+    ),
+    (
+        lambda device, there: torch_bridge.LinearMap(odl.IdentityOperator(there.range))(
+            torch.zeros(7, 9, dtype=torch.float64)
+        ),
+        f"`x` must have .*{BOTH}.*got .*'cpu'.*; convert",
+    ),
+    (
+        lambda device, there: ogr.squared_l2(
+            odl.IdentityOperator(there.range), HOST.range.zero()
+        ),
+        f"`data` must be an element of .* on {BOTH}, got one of .* on cpu; use",
+    ),
+    (
+        lambda device, there: ogr.squared_l2(
+            odl.IdentityOperator(there.range), torch.zeros(7, 9)
+        ),
+        f"`data` must be on the device {BOTH} of `operator.range`, got .* on cpu; move",
+    ),
+    (
+        lambda device, there: ogr.GenerativeRegularizer(
+            there, f.L2NormSquared(HOST.range)
+        ),
+        f"`deviation` must be .* on {BOTH}, got one on .* on cpu; build",
+    ),
+    (
+        lambda device, there: ogr.soft_constraint(
+            there, 0.1, latent_prior=f.L2NormSquared(HOST.domain)
+        ),
+        f"`latent_prior` must be .* on {BOTH}, got one on .* on cpu; build",
+    ),
+    (
+        lambda device, there: ogr.reconstruct(
+            data_on(HOST), ogr.soft_constraint(there, 0.1), 1.0
+        ),
+        f"`data_fidelity` must be .* on {BOTH} of the generator, got .* on cpu; build",
+    ),
+    (
+        lambda device, there: ogr.reconstruct(
+            data_on(there),
+            ogr.soft_constraint(there, 0.1),
+            1.0,
+            other_terms=[(f.L1Norm(HOST.range), odl.IdentityOperator(HOST.range))],
+        ),
+        f"`other_terms` must be .* on {BOTH} and a functional on its range, got a "
+        "functional on .* on cpu and an operator on .* on cpu; for TV",
+    ),
+    (
+        lambda device, there: ogr.reconstruct(
+            data_on(there),
+            ogr.soft_constraint(there, 0.1),
+            1.0,
+            start=HOST.domain.one(),
+        ),
+        f"`start` must be .* got 1 of .* on cpu where Z is .* on {BOTH}; use",
+    ),
+    (
+        lambda device, there: ogr.reconstruct(
+            data_on(there),
+            ogr.soft_constraint(there, 0.1),
+            1.0,
+            data=torch.zeros(2, 7, 9),
+        ),
+        f"`data` must be on the device {BOTH} of `operator.range`, got .* on cpu; move",
+    ),
+    (
+        lambda device, there: ogr.reconstruct(
+            data_on(there),
+            ogr.soft_constraint(there, 0.1),
+            1.0,
+            bounds=(there.range.zero(), there.range.one()),
+        ),
+        r"`bounds` must be a pair \(lower, upper\) .*; use numbers",
+    ),
+    (
+        lambda device, there: evaluation.project_onto_range(
+            there, torch.zeros(2, 7, 9, dtype=torch.float64)
+        ),
+        f"`images` must be on the device {BOTH} of `generator.range`, got cpu; move",
+    ),
+]
+DEVICES = [(mixed(call), ValueError, message) for call, message in DEVICES]
+
+CASES = [
+    *HALF,
+    *BRIDGE,
+    *GENERATOR,
+    *FIDELITY,
+    *PRIOR,
+    *REGULARIZER,
+    *RECONSTRUCT,
+    *SOLVERS,
+    *DEVICES,
+]
 
 
 @pytest.mark.parametrize(("call", "error", "message"), CASES)

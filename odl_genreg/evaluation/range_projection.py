@@ -8,7 +8,7 @@ from ..gaussian_noise import squared_l2
 from ..generator import Generator
 from ..reconstruction import reconstruct
 from ..regularizer import range_constraint
-from ..torch_bridge import as_element, as_tensor
+from ..torch_bridge import as_element, as_tensor, torch_device
 
 __all__ = ("nearest_latents", "project_onto_range")
 
@@ -90,6 +90,11 @@ def nearest_latents(
         raise ValueError(
             f"`images` must have the shape (number, *{X.shape}) of `generator.range`, "
             f"got {tuple(images.shape)}; reshape them."
+        )
+    if images.device != torch_device(X):
+        raise ValueError(
+            f"`images` must be on the device {torch_device(X)} of `generator.range`, "
+            f"got {images.device}; move them with `to`."
         )
     identity, R = odl.IdentityOperator(X), range_constraint(generator)
     latents = []

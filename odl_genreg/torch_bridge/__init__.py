@@ -14,7 +14,14 @@ The weights of the inner products stand here and nowhere else.
 """
 
 from .batching import takes_batches
-from .elements import as_element, as_tensor, torch_device, torch_dtype, weight
+from .elements import (
+    as_element,
+    as_tensor,
+    space_name,
+    torch_device,
+    torch_dtype,
+    weight,
+)
 from .forward_mode import push_forward
 from .functional_map import batch_value
 from .gram import gram_matrix
@@ -22,7 +29,7 @@ from .linear_map import LinearMap, batch_products
 from .normal_spectrum import NormalSpectrum, normal_spectrum
 from .proximal_map import batch_proximal
 from .torch_functional import TorchFunctional
-from .torch_operator import TorchOperator, frozen
+from .torch_operator import TorchOperator, check_device, frozen
 
 __all__ = (
     "LinearMap",
@@ -34,11 +41,13 @@ __all__ = (
     "batch_products",
     "batch_proximal",
     "batch_value",
+    "check_device",
     "frozen",
     "gram_matrix",
     "normal_spectrum",
     "push_forward",
     "takes_batches",
+    "space_name",
     "torch_device",
     "torch_dtype",
     "weight",

@@ -5,7 +5,14 @@ import numpy as np
 import odl
 import torch
 
-__all__ = ("as_element", "as_tensor", "torch_device", "torch_dtype", "weight")
+__all__ = (
+    "as_element",
+    "as_tensor",
+    "space_name",
+    "torch_device",
+    "torch_dtype",
+    "weight",
+)
 
 
 def weight(space) -> float:
@@ -45,6 +52,18 @@ def torch_dtype(space) -> torch.dtype:
 def torch_device(space) -> torch.device:
     """Return the torch device of the elements of a space or a power of one."""
     return torch.device(_base(space).device)
+
+
+def space_name(space) -> str:
+    """Return a space as errors name it, with the device that ODL may leave out.
+
+    Examples
+    --------
+    >>> ogr.torch_bridge.space_name(odl.rn(2))
+    'rn(2) on cpu'
+    """
+    device = getattr(_base(space), "device", None)
+    return repr(space) if device is None else f"{space!r} on {device}"
 
 
 def _base(space):

@@ -6,10 +6,44 @@ import copy
 import torch
 from odl import Operator
 
-from .elements import as_element, as_tensor, weight
+from .elements import as_element, as_tensor, torch_device, weight
 from .forward_mode import push_forward
 
-__all__ = ("TorchOperator", "frozen")
+__all__ = ("TorchOperator", "check_device", "frozen")
+
+
+def check_device(name: str, module: torch.nn.Module, **spaces) -> None:
+    """Raise an error unless a module and its spaces are on one device.
+
+    Parameters
+    ----------
+    name : str
+        Name of the module in the error.
+    module : torch.nn.Module
+        Module whose parameters and buffers are looked at.
+    **spaces : `TensorSpace` or `DiscretizedSpace`
+        Spaces by their names.
+
+    Raises
+    ------
+    ValueError
+        If a parameter, a buffer or a space is on another device than the rest.
+    """
+    found = {tensor.device for tensor in (*module.parameters(), *module.buffers())}
+    (first, one), *rest = spaces.items()
+    for space_name, space in spaces.items():
+        if found - {torch_device(space)}:
+            names = ", ".join(sorted(map(str, found)))
+            raise ValueError(
+                f"`{name}` and `{space_name}` must be on one device, got {names} and "
+                f"{space.device}; move the module with `to`."
+            )
+    for space_name, space in rest:
+        if torch_device(space) != torch_device(one):
+            raise ValueError(
+                f"`{first}` and `{space_name}` must be on one device, got "
+                f"{one.device} and {space.device}; build both with the same `device`."
+            )
 
 
 def frozen(module: torch.nn.Module) -> torch.nn.Module:
@@ -67,6 +101,11 @@ class TorchOperator(Operator):
         domain, range : `TensorSpace` or `DiscretizedSpace`
             Spaces with constant weightings and the dtype and device of ``module``.
 
+        Raises
+        ------
+        ValueError
+            If the three are not on one device.
+
         Examples
         --------
         >>> module = torch.nn.Linear(1, 2, bias=False, dtype=torch.float64)
@@ -82,6 +121,7 @@ class TorchOperator(Operator):
         >>> G.derivative(z).adjoint(X.one())
         rn(1).element([ 1.5])
         """
+        check_device("module", module, domain=domain, range=range)
         super().__init__(domain, range, linear=False)
         self.module = frozen(module)
         #: Parameters and buffers of the twin; they share the memory of the module's.
