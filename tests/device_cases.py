@@ -44,15 +44,15 @@ CASES, SLOW = {}, {}
 LAM, MU, NOISE = 3.0, 0.2, 0.3
 
 
-def assert_same(case, device, tmp_path):
+def assert_same(case, device, tmp_path, tolerance=1e-5):
     """Fail unless a case gives on the device what it gives on the host."""
     expected = case("cpu", tmp_path / "host")
     found = case(device, tmp_path / "device")
     assert len(found) == len(expected) > 0
     for number, (one, other) in enumerate(zip(found, expected, strict=True)):
         one, other = array(one), array(other)
-        scale = 1e-5 * max(1.0, np.abs(other).max())
-        np.testing.assert_allclose(one, other, 1e-5, scale, err_msg=str(number))
+        scale = tolerance * max(1.0, np.abs(other).max())
+        np.testing.assert_allclose(one, other, tolerance, scale, err_msg=str(number))
 
 
 def array(value):
@@ -346,7 +346,7 @@ def assert_moves_no_array(device, name, batch):
     """Fail if an iteration moves more at once than a number for each run."""
     runs = 2 * (2 if batch else 1)
     sizes = transfers_of_an_iteration(device, name, batch)
-    assert 0 < len(sizes)
+    assert sizes
     assert max(sizes) <= runs, collections.Counter(sizes)
 
 

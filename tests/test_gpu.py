@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The same on the GPU: elements stay on the device, results are those of the CPU."""
+"""The same on the GPU: elements stay on the device, results are those of the CPU.
+
+The cases of `device_cases` are the same that `test_device` runs on a simulated device,
+here with the tolerance of convolutions in TF32.
+"""
 
 import numpy as np
 import odl
@@ -7,12 +11,31 @@ import pytest
 import torch
 
 import odl_genreg as ogr
+from device_cases import CASES, SLOW, SOLVERS, assert_moves_no_array, assert_same
 from odl_genreg.torch_bridge import as_element, as_tensor
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
+
+
+@pytest.fixture
+def device():
+    """Name of the device, in place of the simulated one."""
+    return "cuda:0"
+
+
+@pytest.mark.parametrize("name", CASES | SLOW)
+def test_same_as_on_the_host(device, tmp_path, name):
+    tolerance = 1e-2 if name == "training" else 1e-3
+    assert_same((CASES | SLOW)[name], device, tmp_path, tolerance)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("name", sorted(SOLVERS.keys() - {"continuation"}))
+def test_an_iteration_moves_no_array(device, name, batch):
+    assert_moves_no_array(device, name, batch)
 
 
 def spaces(device):
