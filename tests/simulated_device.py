@@ -103,6 +103,9 @@ class SimulatedTensor(torch.Tensor):
     def __repr__(self, *, tensor_contents=None):
         return f"simulated({self.held!r})"
 
+    def __format__(self, spec):
+        return format(repr(self) if self.ndim else self.item(), spec)
+
     def tolist(self):
         """Return nested lists, after a transfer."""
         return self.cpu().tolist()
@@ -146,11 +149,12 @@ def _call(func, args, kwargs):
         )
     if device is not None:
         kwargs = kwargs | {"device": torch.device("cpu")}
-    shapes = [leaf.shape for leaf in simulated]
     held = {name: _map(_held, value) for name, value in kwargs.items()}
     result = AT_ONCE.get(func, func)(*_map(_held, args), **held)
-    if shapes != [leaf.held.shape for leaf in simulated]:
-        raise NotImplementedError(f"{func} changes a shape in place")
+    if torch.Tag.inplace_view in func.tags and simulated:
+        with torch._C._DisableTorchDispatch():
+            func(*args, **kwargs)  # the same for the shape of the wrapper
+        return args[0]
     if func is aten.copy_.default:
         return args[0]
     wrappers = {id(leaf.held): leaf for leaf in simulated}

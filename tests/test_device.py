@@ -91,6 +91,12 @@ def test_derivatives(device):
     assert rows.tolist() == [2.0, 4.0]
 
 
+def test_shapes_in_place(device):
+    x = torch.ones(1, 3, device=device)
+    assert x.squeeze_(0).shape == (3,)
+    assert x.quantile(0.5).item() == 1.0
+
+
 def test_sparse_product(device):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # once in a process, of CSR
