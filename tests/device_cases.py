@@ -229,6 +229,24 @@ def matrix_operator(device, path):
 
 
 @case
+def ray_transform_by_matrix(device, path):
+    """One matrix on both devices, and what it reconstructs from the same start."""
+    X = odl.uniform_discr([0, 0], [28, 28], (28, 28), "float32", **place(device))
+    A, G = ogr.ray_transform(X, num_angles=5), ogr.load_generator("mnist-vae", X)
+    assert A.impl == "SparseMatrixBackend"
+    x, y = (random_element(space) for space in (X, A.range))
+    linear_map = torch_bridge.LinearMap(A)
+    batch = torch.stack([as_tensor(x), as_tensor(X.one())])
+    found = [A(x), A.adjoint(y), A(x, out=y), torch_bridge.gram_matrix(A)]
+    found += [linear_map(batch), linear_map.T(linear_map(batch))]
+    D = ogr.squared_l2(A, A(G(G.domain.zero())), NOISE)
+    for R in (ogr.range_constraint(G), ogr.soft_constraint(G, MU)):
+        start = G.domain.one()
+        found.append(ogr.reconstruct(D, R, LAM, start=start, maxiter=3).objective)
+    return found
+
+
+@case
 def data_fidelities(device, path):
     D, G = problem(device)
     x = random_element(G.range)
