@@ -22,32 +22,41 @@ def protocol_prior(problem) -> float:
     return WEIGHT * problem.operator.range.size / (2 * problem.noise_std**2)
 
 
-def protocol_range(generator, restarts: int) -> Method:
+def protocol_range(generator, reported: int) -> Method:
     """``x = G(z)`` by the objective of the protocol; nothing to choose."""
 
     def solve(problem, data):
-        method = in_range(generator, restarts=restarts)
+        method = in_range(generator, restarts=reported)
         return method.solve(problem, data, prior=protocol_prior(problem))
 
     return Method(solve)
 
 
-def tuned_range(generator, restarts: int) -> Method:
+def tuned_range(generator, search: int, reported: int) -> Method:
     """``x = G(z)``, with the prior tuned."""
-    method = in_range(generator, restarts=restarts)
-    return Method(
-        method.solve, lambda problem, _: {"prior": _prior(problem, generator)}
-    )
+    solve, _ = _from_starts(in_range, generator, search, reported)
+    return Method(solve, lambda problem, _: {"prior": _prior(problem, generator)})
 
 
-def tuned_soft(generator, restarts: int) -> Method:
+def tuned_soft(generator, search: int, reported: int) -> Method:
     """``x`` near ``G(z)``, clipped to the bounds as Lasso is."""
-    method = soft(generator, restarts=restarts)
+    method_solve, start = _from_starts(soft, generator, search, reported)
 
     def solve(problem, data, **weights):
-        return [_clipped(problem, x) for x in method.solve(problem, data, **weights)]
+        return [_clipped(problem, x) for x in method_solve(problem, data, **weights)]
 
-    return Method(solve, method.start)
+    return Method(solve, start)
+
+
+def _from_starts(make, generator, search, reported):
+    """Search the weights from fewer starts than results are reported from."""
+    few, many = (make(generator, restarts=number) for number in (search, reported))
+
+    def solve(problem, data, **weights):
+        method = few if data is problem.selection_data else many
+        return method.solve(problem, data, **weights)
+
+    return solve, many.start
 
 
 def untuned(method: Method) -> Method:

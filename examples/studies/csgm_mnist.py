@@ -50,7 +50,7 @@ CONFIG = {
     "quick": {
         "measurements": [100],
         "sparse": [],
-        "restarts": {"protocol": 2, "others": 1},
+        "restarts": {"search": 1, "reported": 2},
         "selection": 1,
         "reported": 2,
         "adam": {"images": 1, "restarts": 2, "iterations": 20},
@@ -58,7 +58,7 @@ CONFIG = {
     "small": {
         "measurements": [50, 100, 400, 750],
         "sparse": [],
-        "restarts": {"protocol": 4, "others": 2},
+        "restarts": {"search": 2, "reported": 4},
         "selection": 3,
         "reported": 6,
         "adam": {"images": 1, "restarts": 4, "iterations": 500},
@@ -66,7 +66,7 @@ CONFIG = {
     "full": {
         "measurements": [10, 25, 50, 100, 200, 300, 400, 500, 750],
         "sparse": [400],
-        "restarts": {"protocol": 10, "others": 4},
+        "restarts": {"search": 4, "reported": 10},
         "selection": 16,
         "reported": 50,
         "adam": {"images": 5, "restarts": 10, "iterations": 1000},
@@ -116,7 +116,7 @@ def main():
     few = {m: problems[m] for m in sizes["sparse"]}
     method = {
         "sparse, mnist-vae": untuned(
-            sparse(generators["mnist-vae"], restarts=sizes["restarts"]["others"])
+            sparse(generators["mnist-vae"], restarts=sizes["restarts"]["reported"])
         )
     }
     new, images = _compare(run, few, method)
@@ -127,13 +127,13 @@ def main():
     run.finish(options.command, time.perf_counter() - started)
 
 
-def _methods(generators, protocol, others):
+def _methods(generators, search, reported):
     methods = {f"Lasso, alpha {ALPHA}": lasso(ALPHA), "Lasso": lasso()}
     for name, G in generators.items():
         methods |= {
-            f"protocol, {name}": protocol_range(G, protocol),
-            f"range, {name}": tuned_range(G, others),
-            f"soft, {name}": tuned_soft(G, others),
+            f"protocol, {name}": protocol_range(G, reported),
+            f"range, {name}": tuned_range(G, search, reported),
+            f"soft, {name}": tuned_soft(G, search, reported),
         }
     return methods
 
