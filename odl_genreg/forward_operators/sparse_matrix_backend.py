@@ -144,7 +144,7 @@ class SparseMatrixBackend:
     @functools.cached_property
     def _single_products(self):
         """Functions ``x -> S x`` and ``y -> S^T y`` of flat tensors."""
-        if self._device.type == "cpu":  # by SciPy, twice as fast for a single image
+        if self._device.type == "cpu":  # by SciPy, which takes float64 as well
             return tuple(
                 functools.partial(_host_product, rows)
                 for rows in (self.matrix, self.transpose)
